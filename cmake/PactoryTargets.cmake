@@ -1,0 +1,56 @@
+# pactory_library(<folder name> [DEPENDS targets...] [PCH headers...] [EXCLUDE files...])
+#
+# Makes the library `pactory_<name>` of every .cc file below the current folder, so that a new file needs no line here.
+# It is an OBJECT library: what registers itself at load time (ops, quantizers) stays in the program.
+function(pactory_library name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;PCH;EXCLUDE" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
+  foreach(pattern ${ARG_EXCLUDE})
+    list(FILTER sources EXCLUDE REGEX "${pattern}")
+  endforeach()
+  add_library(pactory_${name}_objects OBJECT ${sources})
+  pactory_warnings(pactory_${name}_objects)
+  target_include_directories(pactory_${name}_objects PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(pactory_${name}_objects PUBLIC ${ARG_DEPENDS})
+  if(ARG_PCH)
+    target_precompile_headers(pactory_${name}_objects PRIVATE ${ARG_PCH})
+    target_compile_options(pactory_${name}_objects PRIVATE -fpch-preprocess)
+  endif()
+  # The interface carries the objects through any number of levels, which plain OBJECT linking does not.
+  add_library(pactory_${name} INTERFACE)
+  target_sources(pactory_${name} INTERFACE $<TARGET_OBJECTS:pactory_${name}_objects>)
+  target_include_directories(pactory_${name} INTERFACE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(pactory_${name} INTERFACE ${ARG_DEPENDS})
+endfunction()
+
+# pactory_program(<program name> DEPENDS targets...): a program of the current folder's main.cc.
+function(pactory_program name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;PCH" ${ARGN})
+  add_executable(${name} ${CMAKE_CURRENT_SOURCE_DIR}/main.cc)
+  pactory_warnings(${name})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
+endfunction()
+
+# pactory_test(<folder name> DEPENDS targets... [PCH headers...]): one test program of every *_test.cc below tests/<folder>.
+function(pactory_test name folder)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;PCH" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*.cc)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${name}_test ${sources})
+  pactory_warnings(${name}_test)
+  target_link_libraries(${name}_test PRIVATE ${ARG_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main)
+  if(ARG_PCH)
+    target_precompile_headers(${name}_test PRIVATE ${ARG_PCH})
+    target_compile_options(${name}_test PRIVATE -fpch-preprocess)
+  endif()
+  include(GoogleTest)
+  gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST
+    PROPERTIES TIMEOUT 300 ENVIRONMENT "PACTORY_SOURCE_DIR=${PROJECT_SOURCE_DIR};PACTORY_BINARY_DIR=${PROJECT_BINARY_DIR}")
+endfunction()
+
+function(pactory_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter -Werror=return-type -Werror=switch)
+endfunction()
