@@ -1,0 +1,178 @@
+#include "config/config_rules.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+
+namespace pactory {
+namespace {
+
+using v1::QuantizationConfig;
+
+// Sets `field` of `message` to `value` where it is absent.
+#define PACTORY_DEFAULT(message, field, value) \
+  if (!(message)->has_##field()) (message)->set_##field(value)
+#define PACTORY_DEFAULT_ENUM(message, field, value) \
+  if ((message)->field() == 0) (message)->set_##field(value)
+
+absl::Status CheckRange(const char* field, double value, double low, double high) {
+  if (std::isfinite(value) && value >= low && value <= high) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat("must be from ", low, " to ", high, ", not ", value));
+}
+
+absl::Status CheckWeights(const v1::WeightConfig& weights) {
+  PACTORY_RETURN_IF_ERROR(CheckRange("weights.bits", weights.bits(), 2, 8));
+  switch (weights.method()) {
+    case v1::NONE:
+    case v1::ABS_MAX:
+    case v1::CHANNEL_ABS_MAX:
+      return absl::OkStatus();
+    default:
+      return InvalidField("weights.method", absl::StrCat("must be CHANNEL_ABS_MAX, ABS_MAX or NONE, not ",
+                                                         v1::QuantizerMethod_Name(weights.method())));
+  }
+}
+
+absl::Status CheckActivations(const v1::ActivationConfig& activations) {
+  PACTORY_RETURN_IF_ERROR(CheckRange("activations.bits", activations.bits(), 2, 8));
+  if (activations.method() == v1::CHANNEL_ABS_MAX) {
+    return InvalidField("activations.method",
+                        "must be PACT_TWO_SIDED, PACT, MOVING_AVERAGE_ABS_MAX, ABS_MAX or NONE; CHANNEL_ABS_MAX is for weights");
+  }
+  if (!(activations.moving_rate() > 0 && activations.moving_rate() < 1)) {
+    return InvalidField("activations.moving_rate",
+                        absl::StrCat("must be between 0 and 1, both excluded, not ", activations.moving_rate()));
+  }
+  PACTORY_RETURN_IF_ERROR(CheckRange("activations.alpha.init", activations.alpha().init(), 0, 1e6));
+  PACTORY_RETURN_IF_ERROR(CheckRange("activations.alpha.learning_rate_multiplier",
+                                     activations.alpha().learning_rate_multiplier(), 0, 1e6));
+  return CheckRange("activations.alpha.l2", activations.alpha().l2(), 0, 1e3);
+}
+
+absl::Status CheckTraining(const v1::TrainingConfig& training) {
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.steps", training.steps(), 1, 1e8));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.batch_size", training.batch_size(), 1, 65536));
+  if (!(training.learning_rate() > 0 && training.learning_rate() <= 100)) {
+    return InvalidField("training.learning_rate", absl::StrCat("must be above 0 and at most 100, not ", training.learning_rate()));
+  }
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.momentum", training.momentum(), 0, 0.9999));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.weight_decay", training.weight_decay(), 0, 100));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.warmup_steps", training.warmup_steps(), 0, training.steps()));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.clip_gradient_norm", training.clip_gradient_norm(), 0, 1e9));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.distillation_loss_weight", training.distillation_loss_weight(), 0, 1e6));
+  if (training.has_task_loss_weight()) {
+    PACTORY_RETURN_IF_ERROR(CheckRange("training.task_loss_weight", training.task_loss_weight(), 0, 1e6));
+    if (training.enabled() && training.task_loss_weight() == 0 && training.distillation_loss_weight() == 0) {
+      return InvalidField("training.task_loss_weight",
+                          "nothing is trained: task_loss_weight and distillation_loss_weight are both 0; set one above 0");
+    }
+  }
+  if (!(training.distillation_temperature() > 0 && training.distillation_temperature() <= 1000)) {
+    return InvalidField("training.distillation_temperature",
+                        absl::StrCat("must be above 0 and at most 1000, not ", training.distillation_temperature()));
+  }
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.evaluate_every", training.evaluate_every(), 0, 1e8));
+  return CheckRange("training.checkpoint_every", training.checkpoint_every(), 1, 1e8);
+}
+
+absl::Status CheckPreprocess(const v1::PreprocessConfig& preprocess) {
+  for (const double std : preprocess.std()) {
+    if (!std::isfinite(std) || std == 0) return InvalidField("preprocess.std", absl::StrCat("must not be 0, not ", std));
+  }
+  for (const double mean : preprocess.mean()) PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.mean", mean, -1e9, 1e9));
+  if (preprocess.has_scale()) PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.scale", preprocess.scale(), -1e9, 1e9));
+  if (preprocess.has_height()) PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.height", preprocess.height(), 1, 16384));
+  if (preprocess.has_width()) PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.width", preprocess.width(), 1, 16384));
+  return absl::OkStatus();
+}
+
+absl::Status CheckOverrides(const QuantizationConfig& config) {
+  for (int i = 0; i < config.overrides_size(); ++i) {
+    const auto& layer = config.overrides(i);
+    const std::string path = absl::StrCat("overrides[", i, "].");
+    if (!layer.has_name() && !layer.has_op_type()) {
+      return InvalidField(absl::StrCat(path, "name"), "an override needs `name` or `op_type`");
+    }
+    if (layer.has_weight_bits()) {
+      PACTORY_RETURN_IF_ERROR(CheckRange(absl::StrCat(path, "weight_bits").c_str(), layer.weight_bits(), 2, 8));
+    }
+    if (layer.has_activation_bits()) {
+      PACTORY_RETURN_IF_ERROR(CheckRange(absl::StrCat(path, "activation_bits").c_str(), layer.activation_bits(), 2, 8));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void FillDefaults(QuantizationConfig& config) {
+  PACTORY_DEFAULT_ENUM(&config, device, QuantizationConfig::AUTO);
+  auto* weights = config.mutable_weights();
+  PACTORY_DEFAULT_ENUM(weights, method, v1::CHANNEL_ABS_MAX);
+  PACTORY_DEFAULT(weights, bits, 8);
+  PACTORY_DEFAULT_ENUM(weights, range, v1::WeightConfig::AUTO);
+  auto* activations = config.mutable_activations();
+  PACTORY_DEFAULT_ENUM(activations, method, v1::PACT_TWO_SIDED);
+  PACTORY_DEFAULT(activations, bits, 8);
+  PACTORY_DEFAULT(activations, moving_rate, 0.9);
+  auto* alpha = activations->mutable_alpha();
+  PACTORY_DEFAULT(alpha, init, 0);
+  PACTORY_DEFAULT(alpha, learning_rate_multiplier, 10);
+  PACTORY_DEFAULT(alpha, l2, 1e-4);
+  auto* calibration = config.mutable_calibration();
+  PACTORY_DEFAULT(calibration, samples, 512);
+  PACTORY_DEFAULT_ENUM(calibration, threshold, v1::CalibrationConfig::MSE);
+  PACTORY_DEFAULT(calibration, percentile, 99.99);
+  auto* training = config.mutable_training();
+  PACTORY_DEFAULT(training, enabled, true);
+  PACTORY_DEFAULT(training, steps, 300);
+  PACTORY_DEFAULT(training, batch_size, 32);
+  PACTORY_DEFAULT(training, learning_rate, 1e-4);
+  PACTORY_DEFAULT_ENUM(training, optimizer, v1::TrainingConfig::ADAM);
+  PACTORY_DEFAULT(training, momentum, 0.9);
+  PACTORY_DEFAULT(training, weight_decay, 1e-5);
+  PACTORY_DEFAULT_ENUM(training, schedule, v1::TrainingConfig::COSINE);
+  PACTORY_DEFAULT(training, warmup_steps, 0);
+  PACTORY_DEFAULT(training, clip_gradient_norm, 1);
+  // task_loss_weight stays absent: its default depends on whether the data has labels.
+  PACTORY_DEFAULT(training, distillation_loss_weight, 1);
+  PACTORY_DEFAULT(training, distillation_temperature, 1);
+  PACTORY_DEFAULT(training, seed, 1);
+  PACTORY_DEFAULT(training, evaluate_every, 0);
+  PACTORY_DEFAULT(training, checkpoint_every, std::max(10, training->steps() / 20));
+  PACTORY_DEFAULT(training, plain_qat_baseline, false);
+  auto* preprocess = config.mutable_preprocess();
+  // scale, height and width stay absent: they depend on the data and the model.
+  PACTORY_DEFAULT_ENUM(preprocess, channel_order, v1::PreprocessConfig::RGB);
+  PACTORY_DEFAULT(preprocess, keep_ratio, false);
+  PACTORY_DEFAULT(config.mutable_evaluation(), batch_size, 64);
+  PACTORY_DEFAULT_ENUM(config.mutable_export_(), profile, v1::ExportConfig::ORT_CPU);
+  PACTORY_DEFAULT_ENUM(config.mutable_export_(), target, v1::ExportConfig::X86);
+  auto* gates = config.mutable_gates();
+  PACTORY_DEFAULT(gates, min_fp32_metric, 0);
+  PACTORY_DEFAULT(gates, min_deployed_agreement, 0.98);
+  PACTORY_DEFAULT(gates, max_metric_drop, 1);
+}
+
+absl::Status ValidateConfig(const QuantizationConfig& config) {
+  PACTORY_RETURN_IF_ERROR(CheckWeights(config.weights()));
+  PACTORY_RETURN_IF_ERROR(CheckActivations(config.activations()));
+  PACTORY_RETURN_IF_ERROR(CheckRange("calibration.samples", config.calibration().samples(), 1, 1e7));
+  if (!(config.calibration().percentile() > 0 && config.calibration().percentile() <= 100)) {
+    return InvalidField("calibration.percentile",
+                        absl::StrCat("must be above 0 and at most 100, not ", config.calibration().percentile()));
+  }
+  PACTORY_RETURN_IF_ERROR(CheckTraining(config.training()));
+  PACTORY_RETURN_IF_ERROR(CheckPreprocess(config.preprocess()));
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.batch_size", config.evaluation().batch_size(), 1, 65536));
+  PACTORY_RETURN_IF_ERROR(CheckRange("gates.min_fp32_metric", config.gates().min_fp32_metric(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("gates.min_deployed_agreement", config.gates().min_deployed_agreement(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("gates.max_metric_drop", config.gates().max_metric_drop(), 0, 1));
+  return CheckOverrides(config);
+}
+
+}  // namespace pactory

@@ -1,0 +1,73 @@
+#include "config/config_rules.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "config/config_text.h"
+#include "config/presets.h"
+
+namespace pactory {
+namespace {
+
+v1::QuantizationConfig Complete(const std::string& yaml) {
+  v1::QuantizationConfig config = ParseConfig(yaml).value();
+  FillDefaults(config);
+  return config;
+}
+
+TEST(ConfigRulesTest, EmptyConfigIsCompletedAndValid) {
+  const v1::QuantizationConfig config = Complete("");
+  EXPECT_TRUE(ValidateConfig(config).ok()) << ValidateConfig(config);
+  EXPECT_EQ(config.weights().bits(), 8);
+  EXPECT_EQ(config.activations().method(), v1::PACT_TWO_SIDED);
+  EXPECT_EQ(config.training().checkpoint_every(), 15);
+}
+
+TEST(ConfigRulesTest, GivenValuesSurviveTheDefaults) {
+  const v1::QuantizationConfig config = Complete("training: {weight_decay: 0, enabled: false}");
+  EXPECT_EQ(config.training().weight_decay(), 0);
+  EXPECT_FALSE(config.training().enabled());
+}
+
+TEST(ConfigRulesTest, EachBrokenLimitNamesItsField) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"weights: {bits: 9}", "weights.bits"},
+      {"weights: {bits: 1}", "weights.bits"},
+      {"weights: {method: PACT}", "weights.method"},
+      {"activations: {bits: 1}", "activations.bits"},
+      {"activations: {method: CHANNEL_ABS_MAX}", "activations.method"},
+      {"activations: {moving_rate: 1}", "activations.moving_rate"},
+      {"training: {steps: 0}", "training.steps"},
+      {"training: {batch_size: 0}", "training.batch_size"},
+      {"training: {learning_rate: 0}", "training.learning_rate"},
+      {"training: {warmup_steps: 301}", "training.warmup_steps"},
+      {"training: {task_loss_weight: 0, distillation_loss_weight: 0}", "training.task_loss_weight"},
+      {"calibration: {percentile: 101}", "calibration.percentile"},
+      {"preprocess: {std: [0]}", "preprocess.std"},
+      {"gates: {max_metric_drop: 2}", "gates.max_metric_drop"},
+      {"overrides: [{skip: true}]", "overrides[0].name"},
+      {"overrides: [{op_type: Conv, weight_bits: 16}]", "overrides[0].weight_bits"},
+  };
+  for (const auto& [yaml, field] : cases) {
+    EXPECT_EQ(FieldOf(ValidateConfig(Complete(yaml))), field) << yaml;
+  }
+}
+
+TEST(PresetsTest, EveryPresetIsValidAndDescribed) {
+  EXPECT_EQ(AllPresets().size(), 5);
+  for (const Preset& preset : AllPresets()) {
+    v1::QuantizationConfig config = preset.config;
+    FillDefaults(config);
+    EXPECT_TRUE(ValidateConfig(config).ok()) << preset.name << ": " << ValidateConfig(config);
+    EXPECT_GT(preset.description.size(), 20) << preset.name;
+  }
+}
+
+TEST(PresetsTest, UnknownNameListsTheKnownOnes) {
+  const auto config = FindPreset("pact");
+  EXPECT_EQ(config.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_NE(config.status().message().find("pact_int8"), absl::string_view::npos);
+}
+
+}  // namespace
+}  // namespace pactory
