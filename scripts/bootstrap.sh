@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs what building and running need: Debian packages, a Python environment with ONNX Runtime, and LibTorch from its
+# wheel. Everything but the Debian packages goes into the git-ignored .cache folder. Does nothing where all is there.
+source "$(dirname "$0")/lib.sh"
+
+install_apt_packages "$root/scripts/apt_packages.txt"
+
+# up_to_date STAMP FILE: whether STAMP was written for FILE's present content.
+up_to_date() { [ -f "$1" ] && [ "$(cat "$1")" = "$(sha256sum < "$2")" ]; }
+
+requirements=$root/scripts/requirements.txt
+if ! up_to_date "$cache/venv/.stamp" "$requirements"; then
+  say "making the Python environment (ONNX Runtime, ONNX, NumPy, Pillow, pytest)"
+  # The system's Python, so that the environment does not hang on a version manager's.
+  system_python=/usr/bin/python3
+  [ -x $system_python ] || system_python=python3
+  "$system_python" -m venv --clear "$cache/venv"
+  "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$requirements"
+  sha256sum < "$requirements" > "$cache/venv/.stamp"
+fi
+
+requirements=$root/scripts/requirements-libtorch.txt
+if ! up_to_date "$cache/libtorch/.stamp" "$requirements"; then
+  say "unpacking LibTorch (530 MB to fetch, 1.2 GB on disk)"
+  rm -rf "$cache/libtorch"
+  # The libraries do not depend on the Python version; the flags name the one whose sums are pinned.
+  "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \
+    --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 \
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+    --target "$cache/libtorch" -r "$requirements"
+  sha256sum < "$requirements" > "$cache/libtorch/.stamp"
+fi
