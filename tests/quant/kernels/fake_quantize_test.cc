@@ -1,5 +1,6 @@
 #include "quant/kernels/fake_quantize.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -184,14 +185,14 @@ TEST(FakeQuantizeFixedTest, LargestValueKeepsItsGradient) {
 }
 
 TEST(FakeQuantizeAbsMaxTest, EachChannelHasItsOwnScale) {
-  at::Tensor w = Floats({0.5f, -1.0f, 0.25f, 10.0f, 4.9f, -20.0f}).reshape({2, 3});
+  at::Tensor w = Floats({3.5f, -7.0f, 1.75f, 7.0f, 3.4f, -14.0f}).reshape({2, 3});
   at::Tensor scales = AbsMaxScales(w, 0, 7, 1e-12);
-  EXPECT_FLOAT_EQ(scales[0].item<float>(), 1.0f / 7);
-  EXPECT_FLOAT_EQ(scales[1].item<float>(), 20.0f / 7);
-  // Row 0: 3.5 -> 4 (even), -7, 1.75 -> 2. Row 1: 3.5 -> 4 (even), 1.715 -> 2, -7.
-  const std::vector<float> expected = {4.0f / 7, -1.0f, 2.0f / 7, 80.0f / 7, 40.0f / 7, -20.0f};
+  EXPECT_FLOAT_EQ(scales[0].item<float>(), 1.0f);
+  EXPECT_FLOAT_EQ(scales[1].item<float>(), 2.0f);
+  // Row 0: 3.5 -> 4 (even), -7, 1.75 -> 2. Row 1: 3.5 -> 4 (even), 1.7 -> 2, -7.
+  const std::vector<float> expected = {4, -7, 2, 8, 4, -14};
   const std::vector<float> y = ToVector(FakeQuantizeAbsMax(w, 0, 7, 1e-12));
-  for (size_t i = 0; i < y.size(); ++i) EXPECT_NEAR(y[i], expected[i], 1e-5) << i;
+  for (size_t i = 0; i < y.size(); ++i) EXPECT_FLOAT_EQ(y[i], expected[i]) << i;
 }
 
 TEST(FakeQuantizeAbsMaxTest, AnyAxisAndLayoutGiveTheSameAsPlainFormulas) {

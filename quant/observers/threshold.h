@@ -1,0 +1,23 @@
+// Rules that choose a clipping threshold from a histogram of |x|. Used by calibration. Stateless.
+#pragma once
+
+#include <cstdint>
+
+#include "pactory/v1/quantization.pb.h"
+#include "quant/observers/histogram.h"
+
+namespace pactory::quant {
+
+/// Returns max|x|.
+double AbsMaxThreshold(const AbsHistogram& histogram);
+
+/// Returns the least threshold that keeps `percentile` percent of |x|, to one bin; at most max|x|.
+double PercentileThreshold(const AbsHistogram& histogram, double percentile);
+
+/// Returns the threshold with the least mean squared error of clamp(round(x / s)) * s with s = threshold / steps.
+double MseThreshold(const AbsHistogram& histogram, int64_t steps);
+
+/// Returns the threshold of the configured rule; 0 where nothing but zeros was seen. `steps`: the grid's largest integer.
+double ChooseThreshold(const v1::CalibrationConfig& config, const AbsHistogram& histogram, int64_t steps);
+
+}  // namespace pactory::quant
