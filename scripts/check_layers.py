@@ -28,9 +28,10 @@ FOLDERS = {
     "quant": ({"base", "config", "proto"}, {GRPC, POSTGRES, HTTP}),
     "storage": ({"base", "proto"}, {GRPC, TORCH, HTTP}),
     "server": ({"base", "config", "storage", "proto", "grpc_proto"}, {TORCH, POSTGRES}),
-    "workers/agent": ({"base", "proto", "grpc_proto"}, {TORCH, POSTGRES, HTTP}),
+    "client": ({"base", "proto", "grpc_proto"}, {TORCH, POSTGRES, HTTP}),
+    "workers/agent": ({"base", "client", "proto", "grpc_proto"}, {TORCH, POSTGRES, HTTP}),
     "workers/trainer": ({"base", "config", "proto", "quant"}, {GRPC, POSTGRES, HTTP}),
-    "cli": ({"base", "config", "proto", "grpc_proto"}, {TORCH, POSTGRES, HTTP}),
+    "cli": ({"base", "client", "config", "proto", "grpc_proto"}, {TORCH, POSTGRES, HTTP}),
 }
 
 # Inside quant/, from the bottom up: a folder includes those before it, never those after. Folders of one row stand side by
