@@ -1,0 +1,23 @@
+// Which integers a quantized value may take. Used by the quantizers, calibration and the exporter. Stateless.
+#pragma once
+
+#include <cstdint>
+
+#include "pactory/v1/quantization.pb.h"
+#include "quant/kernels/fake_quantize.h"
+
+namespace pactory::quant {
+
+/// Whether a grid reaches below zero.
+enum class Signedness { kSigned, kUnsigned };
+
+/// Returns [-(2^(bits-1) - 1), 2^(bits-1) - 1], or [0, 2^bits - 1] for tensors that can't be negative.
+Grid ActivationGrid(int64_t bits, Signedness signedness);
+
+/// Returns the largest integer of a symmetric weight grid: 2^(bits-1) - 1, and 63 for 8 bits at REDUCED range.
+int64_t WeightSteps(int64_t bits, v1::WeightConfig::WeightRange range);
+
+/// Replaces AUTO: REDUCED unless the target is declared free of 16-bit pair saturation.
+v1::WeightConfig::WeightRange ResolveWeightRange(const v1::QuantizationConfig& config);
+
+}  // namespace pactory::quant

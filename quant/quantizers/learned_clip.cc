@@ -1,0 +1,48 @@
+#include "quant/quantizers/learned_clip.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "quant/kernels/fake_quantize.h"
+
+namespace pactory::quant {
+namespace {
+
+// alpha may shrink to this share of its start, never to 0: the grid would vanish and all gradients with it.
+constexpr double kLeastShare = 1e-3;
+
+}  // namespace
+
+LearnedClip::LearnedClip(QuantizerSpec spec, Grid grid)
+    : Quantizer(std::move(spec)),
+      grid_(grid),
+      alpha_(at::full({1}, this->spec().threshold, at::kFloat).requires_grad_(true)) {}
+
+at::Tensor LearnedClip::Apply(const at::Tensor& x) { return FakeQuantizeLearned(x, alpha_, grid_); }
+
+at::Tensor LearnedClip::Scales(const at::Tensor&) const {
+  return alpha_.detach().to(at::kCPU).div(static_cast<double>(grid_.qmax));
+}
+
+void LearnedClip::Constrain() {
+  const double value = alpha_.detach().item<double>();
+  const double least = spec().threshold * kLeastShare;
+  if (std::isfinite(value) && value >= least) return;
+  alpha_.detach().fill_(std::isfinite(value) ? least : spec().threshold);
+}
+
+std::map<std::string, at::Tensor> LearnedClip::State() { return {{"alpha", alpha_.detach()}}; }
+
+void LearnedClip::To(at::Device device) { alpha_ = alpha_.detach().to(device).requires_grad_(true); }
+
+std::vector<QuantizerParameter> AlphaParameters() {
+  return {
+      {"activations.alpha.init", 0, 0, 1e6, "Starting value, in units of the activation; 0: from calibration."},
+      {"activations.alpha.learning_rate_multiplier", 10, 0, 1e6, "Learning rate of alpha over that of the weights."},
+      {"activations.alpha.l2", 1e-4, 0, 1e3, "L2 penalty on alpha."},
+  };
+}
+
+}  // namespace pactory::quant

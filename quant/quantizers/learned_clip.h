@@ -1,0 +1,35 @@
+// What the PACT methods share: a learned clipping value, kept positive and finite. Used by their files alone.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "quant/quantizers/quantizer.h"
+#include "quant/quantizers/registry.h"
+
+namespace pactory::quant {
+
+/// Fake quantization with a learned alpha on a given grid. Not thread-safe.
+class LearnedClip : public Quantizer {
+ public:
+  LearnedClip(QuantizerSpec spec, Grid grid);
+
+  Grid grid() const override { return grid_; }
+  at::Tensor Apply(const at::Tensor& x) override;
+  at::Tensor Scales(const at::Tensor& x) const override;
+  at::Tensor* alpha() override { return &alpha_; }
+  /// Raises alpha to a thousandth of its starting value; a value that is not finite becomes the starting value.
+  void Constrain() override;
+  std::map<std::string, at::Tensor> State() override;
+  void To(at::Device device) override;
+
+ private:
+  const Grid grid_;
+  at::Tensor alpha_;
+};
+
+/// The parameters of alpha, which both methods declare.
+std::vector<QuantizerParameter> AlphaParameters();
+
+}  // namespace pactory::quant

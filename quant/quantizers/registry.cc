@@ -1,0 +1,50 @@
+#include "quant/quantizers/registry.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+
+namespace pactory::quant {
+namespace {
+
+std::map<int, QuantizerDefinition>& Table() {
+  static auto* table = new std::map<int, QuantizerDefinition>();
+  return *table;
+}
+
+absl::Status Invalid(const QuantizerSpec& spec, absl::string_view problem) {
+  return absl::InvalidArgumentError(absl::StrCat(problem, ": quantizer=", spec.id, " method=",
+                                                 v1::QuantizerMethod_Name(spec.method), " bits=", spec.bits,
+                                                 " threshold=", spec.threshold));
+}
+
+}  // namespace
+
+QuantizerRegistration::QuantizerRegistration(QuantizerDefinition definition) {
+  Table().emplace(definition.method, std::move(definition));
+}
+
+std::vector<const QuantizerDefinition*> AllQuantizers() {
+  std::vector<const QuantizerDefinition*> all;
+  for (const auto& [method, definition] : Table()) all.push_back(&definition);
+  return all;
+}
+
+absl::StatusOr<std::unique_ptr<Quantizer>> MakeQuantizer(const QuantizerSpec& spec) {
+  const auto found = Table().find(spec.method);
+  if (found == Table().end()) return Invalid(spec, "the method must be one that quantizes");
+  const auto& targets = found->second.targets;
+  if (std::find(targets.begin(), targets.end(), spec.target) == targets.end()) {
+    return Invalid(spec, spec.target == QuantizerTarget::kWeight ? "the method is not for weights"
+                                                                 : "the method is not for activations");
+  }
+  if (spec.bits < 2 || spec.bits > 8) return Invalid(spec, "bits must be from 2 to 8");
+  if (!std::isfinite(spec.threshold) || spec.threshold <= 0) {
+    return Invalid(spec, "the starting range must be finite and above 0");
+  }
+  return found->second.make(spec);
+}
+
+}  // namespace pactory::quant

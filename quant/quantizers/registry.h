@@ -1,0 +1,48 @@
+// The table of quantization methods. Each method is one file with one registration that declares its parameters; whoever
+// lists or makes quantizers reads this table. Sealed at load time, thread-safe after.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "quant/quantizers/quantizer.h"
+
+namespace pactory::quant {
+
+/// A parameter of a method.
+struct QuantizerParameter {
+  /// Path in the config, like `activations.alpha.init`.
+  std::string name;
+  double default_value = 0;
+  double least = 0;
+  double largest = 0;
+  std::string doc;
+};
+
+/// What is known of one method.
+struct QuantizerDefinition {
+  v1::QuantizerMethod method = v1::QUANTIZER_METHOD_UNSPECIFIED;
+  std::string doc;
+  /// What the method serves.
+  std::vector<QuantizerTarget> targets;
+  std::vector<QuantizerParameter> parameters;
+  std::function<std::unique_ptr<Quantizer>(const QuantizerSpec&)> make;
+};
+
+/// Puts a definition into the table; a static object of each method's file.
+class QuantizerRegistration {
+ public:
+  explicit QuantizerRegistration(QuantizerDefinition definition);
+};
+
+/// Returns every definition in the order of the enum.
+std::vector<const QuantizerDefinition*> AllQuantizers();
+
+/// Makes a quantizer. INVALID_ARGUMENT where the spec's method is not a quantizer or its values are out of range; the
+/// message names the quantizer.
+absl::StatusOr<std::unique_ptr<Quantizer>> MakeQuantizer(const QuantizerSpec& spec);
+
+}  // namespace pactory::quant

@@ -1,0 +1,132 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "quant/quantizers/registry.h"
+
+namespace pactory::quant {
+namespace {
+
+std::unique_ptr<Quantizer> Make(QuantizerSpec spec) {
+  spec.id = "q";
+  auto quantizer = MakeQuantizer(spec);
+  EXPECT_TRUE(quantizer.ok()) << quantizer.status();
+  return *std::move(quantizer);
+}
+
+TEST(QuantizersTest, EveryMethodIsRegisteredWithItsParameters) {
+  std::vector<v1::QuantizerMethod> methods;
+  for (const QuantizerDefinition* definition : AllQuantizers()) {
+    methods.push_back(definition->method);
+    EXPECT_FALSE(definition->doc.empty());
+    EXPECT_FALSE(definition->targets.empty());
+    for (const QuantizerParameter& parameter : definition->parameters) {
+      EXPECT_GE(parameter.default_value, parameter.least) << parameter.name;
+      EXPECT_LE(parameter.default_value, parameter.largest) << parameter.name;
+    }
+  }
+  EXPECT_EQ(methods, (std::vector<v1::QuantizerMethod>{v1::PACT, v1::PACT_TWO_SIDED, v1::MOVING_AVERAGE_ABS_MAX,
+                                                       v1::ABS_MAX, v1::CHANNEL_ABS_MAX}));
+}
+
+TEST(QuantizersTest, GridsFollowBitsSignAndRange) {
+  EXPECT_EQ(Make({.method = v1::PACT, .bits = 4, .signedness = Signedness::kSigned})->grid().qmax, 15);
+  EXPECT_EQ(Make({.method = v1::PACT, .bits = 4})->grid().qmin, 0);
+  EXPECT_EQ(Make({.method = v1::PACT_TWO_SIDED, .bits = 4})->grid().qmin, -7);
+  EXPECT_EQ(Make({.method = v1::PACT_TWO_SIDED, .bits = 8})->grid().qmax, 127);
+  EXPECT_EQ(Make({.method = v1::PACT_TWO_SIDED, .bits = 8, .signedness = Signedness::kUnsigned})->grid().qmax, 255);
+  const auto weight = [](int64_t bits, v1::WeightConfig::WeightRange range) {
+    return Make({.method = v1::CHANNEL_ABS_MAX, .bits = bits, .target = QuantizerTarget::kWeight, .channel_axis = 0, .range = range})
+        ->grid()
+        .qmax;
+  };
+  EXPECT_EQ(weight(8, v1::WeightConfig::FULL), 127);
+  EXPECT_EQ(weight(8, v1::WeightConfig::REDUCED), 63);
+  EXPECT_EQ(weight(4, v1::WeightConfig::REDUCED), 7);
+  EXPECT_EQ(weight(2, v1::WeightConfig::FULL), 1);
+}
+
+TEST(QuantizersTest, WeightRangeAutoIsReducedOnlyWhereSumsSaturate) {
+  v1::QuantizationConfig config;
+  config.mutable_weights()->set_range(v1::WeightConfig::AUTO);
+  EXPECT_EQ(ResolveWeightRange(config), v1::WeightConfig::REDUCED);
+  config.mutable_export_()->set_target(v1::ExportConfig::ARM);
+  EXPECT_EQ(ResolveWeightRange(config), v1::WeightConfig::FULL);
+  config.mutable_weights()->set_range(v1::WeightConfig::REDUCED);
+  EXPECT_EQ(ResolveWeightRange(config), v1::WeightConfig::REDUCED);
+}
+
+TEST(QuantizersTest, PactLearnsAlphaByGradientDescent) {
+  // The best alpha for clipped values of one sign is their mean; descent must end there.
+  auto quantizer = Make({.method = v1::PACT, .bits = 8, .threshold = 0.5});
+  at::Tensor x = at::full({64}, 3.0f);
+  for (int step = 0; step < 200; ++step) {
+    at::Tensor loss = (quantizer->Apply(x) - 2.0).square().mean();
+    loss.backward();
+    quantizer->alpha()->detach().sub_(quantizer->alpha()->grad() * 0.1);
+    quantizer->alpha()->mutable_grad() = at::Tensor();
+    quantizer->Constrain();
+  }
+  EXPECT_NEAR(quantizer->alpha()->item<float>(), 2.0, 1e-3);
+  EXPECT_NEAR(quantizer->Scales(x).item<float>(), 2.0 / 255, 1e-5);
+}
+
+TEST(QuantizersTest, AlphaStaysPositiveAndFinite) {
+  auto quantizer = Make({.method = v1::PACT_TWO_SIDED, .threshold = 4});
+  quantizer->alpha()->detach().fill_(-1.0);
+  quantizer->Constrain();
+  EXPECT_FLOAT_EQ(quantizer->alpha()->item<float>(), 0.004f);
+  quantizer->alpha()->detach().fill_(std::nanf(""));
+  quantizer->Constrain();
+  EXPECT_FLOAT_EQ(quantizer->alpha()->item<float>(), 4.0f);
+}
+
+TEST(QuantizersTest, MovingAverageIsBiasCorrectedAndFrozenOutsideTraining) {
+  auto quantizer = Make({.method = v1::MOVING_AVERAGE_ABS_MAX, .threshold = 2, .moving_rate = 0.9});
+  at::Tensor five = at::tensor({-5.0f, 1.0f});
+  quantizer->Apply(five);
+  EXPECT_FLOAT_EQ(quantizer->Scales(five).item<float>(), 2.0f / 127);
+  quantizer->set_mode(QuantizerMode::kTraining);
+  quantizer->Apply(five);
+  // state 0.9 * 1 + 1, accum 0.9 * 2 + 5.
+  EXPECT_FLOAT_EQ(quantizer->Scales(five).item<float>(), 6.8f / 1.9f / 127);
+  quantizer->Apply(at::tensor({std::nanf("")}));
+  EXPECT_FLOAT_EQ(quantizer->Scales(five).item<float>(), 6.8f / 1.9f / 127);
+  quantizer->set_mode(QuantizerMode::kFrozen);
+  quantizer->Apply(five);
+  EXPECT_FLOAT_EQ(quantizer->Scales(five).item<float>(), 6.8f / 1.9f / 127);
+}
+
+TEST(QuantizersTest, AbsMaxKeepsTheCalibratedRange) {
+  auto quantizer = Make({.method = v1::ABS_MAX, .signedness = Signedness::kUnsigned, .threshold = 2.55});
+  at::Tensor y = quantizer->Apply(at::tensor({-1.0f, 0.014f, 1.0f, 9.0f}));
+  EXPECT_TRUE(at::allclose(y, at::tensor({0.0f, 0.01f, 1.0f, 2.55f})));
+}
+
+TEST(QuantizersTest, WeightMethodsDifferInScalesOnly) {
+  at::Tensor w = at::tensor({1.0f, -0.5f, 0.1f, 0.07f}).reshape({2, 2});
+  auto whole = Make({.method = v1::ABS_MAX, .target = QuantizerTarget::kWeight});
+  auto channels = Make({.method = v1::CHANNEL_ABS_MAX, .target = QuantizerTarget::kWeight, .channel_axis = 0});
+  EXPECT_EQ(whole->Scales(w).numel(), 1);
+  EXPECT_FLOAT_EQ(whole->Scales(w).item<float>(), 1.0f / 127);
+  EXPECT_FLOAT_EQ(channels->Scales(w)[1].item<float>(), 0.1f / 127);
+}
+
+TEST(QuantizersTest, BadSpecsAreRefusedByName) {
+  for (QuantizerSpec spec : {QuantizerSpec{.method = v1::NONE}, QuantizerSpec{.method = v1::PACT, .bits = 9},
+                             QuantizerSpec{.method = v1::PACT, .threshold = 0},
+                             QuantizerSpec{.method = v1::PACT, .threshold = std::numeric_limits<double>::quiet_NaN()},
+                             QuantizerSpec{.method = v1::PACT, .target = QuantizerTarget::kWeight},
+                             QuantizerSpec{.method = v1::CHANNEL_ABS_MAX}}) {
+    spec.id = "conv_in";
+    const auto made = MakeQuantizer(spec);
+    ASSERT_FALSE(made.ok());
+    EXPECT_EQ(made.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(made.status().message().find("conv_in"), std::string::npos) << made.status();
+  }
+}
+
+}  // namespace
+}  // namespace pactory::quant
