@@ -19,6 +19,9 @@ namespace pactory::quant {
 /// Makes kernels of nodes in the domain "pactory", which the op table does not know (fake quantization).
 using KernelFactory = std::function<absl::StatusOr<Kernel>(const Node&)>;
 
+/// Returns the nodes whose op the table lacks, in the graph's order; nodes of the domain "pactory" are not looked up.
+std::vector<const Node*> UnsupportedNodes(const Graph& graph);
+
 /// A graph made ready to run.
 class Executor {
  public:
@@ -35,10 +38,12 @@ class Executor {
   absl::StatusOr<std::vector<at::Tensor>> RunAndFetch(at::ArrayRef<at::Tensor> inputs,
                                                       const std::vector<std::string>& values);
 
-  /// The initializers that the graph reads, by name; assign into the map's tensors' data or replace them to train.
+  /// The initializers that the graph reads, by name; assign into the map's tensors' data or replace them to train. Entries
+  /// must not be erased. Weights of convolutions lie in channels_last.
   std::map<std::string, at::Tensor>& parameters();
 
-  /// Moves the parameters to a device, for graphs that run there.
+  /// Moves the parameters to a device, for graphs that run there. Integers (shapes, axes, indices) stay on the host, where
+  /// kernels read them.
   void To(at::Device device);
 
  private:

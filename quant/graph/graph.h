@@ -48,6 +48,8 @@ struct ValueInfo {
   at::ScalarType type = at::kFloat;
   /// -1 where the file leaves a dimension open.
   std::vector<int64_t> dims;
+  /// False where the file gives no shape at all; `dims` is empty then.
+  bool rank_known = true;
 };
 
 /// A graph in topological order.

@@ -32,19 +32,23 @@ enum class QuantizationRole {
 
 /// What is known of one ONNX op over a range of opsets.
 struct OpDefinition {
-  std::string name;
+  std::string name = "";
   /// "" is the default ONNX domain.
-  std::string domain;
+  std::string domain = "";
   int first_opset = 1;
   int last_opset = 999;
   QuantizationRole role = QuantizationRole::kFloatOnly;
   /// For kWeighted: which input is the weight, and its output channels' axis given the node.
   int weight_input = -1;
-  std::function<int64_t(const Node&, const at::Tensor& weight)> channel_axis;
+  std::function<int64_t(const Node&, const at::Tensor& weight)> channel_axis = {};
   /// Whether no output value can be negative, whatever the input.
   bool non_negative = false;
+  /// Whether no output value can be negative when no input value is. IsNonNegative (value_range.h) puts these together.
+  bool keeps_non_negative = false;
+  /// Decides for one node where its constants matter, like Clip's lower bound. Absent: `non_negative` alone decides.
+  std::function<bool(const Graph&, const Node&)> non_negative_node = {};
   /// Makes the kernel of a node; INVALID_ARGUMENT or UNIMPLEMENTED names an attribute that can't be honoured.
-  std::function<absl::StatusOr<Kernel>(const Node&, int64_t opset)> bind;
+  std::function<absl::StatusOr<Kernel>(const Node&, int64_t opset)> bind = {};
 };
 
 /// Puts a definition into the table; a static object of each op's file.

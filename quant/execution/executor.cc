@@ -1,0 +1,253 @@
+#include "quant/execution/executor.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "quant/guard.h"
+
+namespace pactory::quant {
+namespace {
+
+constexpr int kAbsent = -1;
+
+// One node, bound.
+struct Step {
+  Kernel kernel;
+  // Slots; kAbsent where an optional input or output is left out.
+  std::vector<int> inputs;
+  std::vector<int> outputs;
+  // Slots that no later step reads.
+  std::vector<int> release;
+  std::string label;
+};
+
+std::string LabelOf(const Node& node) { return absl::StrCat("node ", node.name, " (", node.op_type, ")"); }
+
+bool IsPactory(const Node& node) { return node.domain == "pactory"; }
+
+absl::Status RefuseUnsupported(const Graph& graph) {
+  const std::vector<const Node*> unsupported = UnsupportedNodes(graph);
+  if (unsupported.empty()) return absl::OkStatus();
+  std::string list;
+  for (const Node* node : unsupported) {
+    const auto opset = graph.opsets.find(node->domain);
+    absl::StrAppend(&list, list.empty() ? "" : ", ", node->op_type, " (node ", node->name, ", domain ",
+                    node->domain.empty() ? "ai.onnx" : node->domain, ", opset ",
+                    opset == graph.opsets.end() ? 1 : opset->second, ")");
+  }
+  return WithReason(absl::UnimplementedError(absl::StrCat("ops must be supported, these are not: ", list)),
+                    "UNSUPPORTED_OP");
+}
+
+absl::StatusOr<Kernel> Bind(const Graph& graph, const Node& node, const KernelFactory& factory) {
+  absl::StatusOr<Kernel> kernel = absl::InternalError("not bound");
+  const absl::Status guarded = GuardTorch("attributes", [&] {
+    if (!IsPactory(node)) {
+      kernel = FindOp(graph, node)->bind(node, graph.opset());
+    } else if (factory) {
+      kernel = factory(node);
+    } else {
+      kernel = absl::FailedPreconditionError("quantizer nodes need a kernel factory");
+    }
+    return absl::OkStatus();
+  });
+  if (!guarded.ok()) return Prefixed(guarded, absl::StrCat(LabelOf(node), ": "));
+  if (!kernel.ok()) return Prefixed(kernel.status(), absl::StrCat(LabelOf(node), ": "));
+  return kernel;
+}
+
+// Names of the 4-d weights that the graph's weighted ops read, directly or through a quantizer.
+std::vector<std::string> ImageWeights(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Node& node : graph.nodes) {
+    if (IsPactory(node)) continue;
+    const OpDefinition* op = FindOp(graph, node);
+    if (op->role != QuantizationRole::kWeighted || op->weight_input >= static_cast<int>(node.inputs.size())) continue;
+    std::string name = node.inputs[op->weight_input];
+    if (const Node* quantizer = graph.Producer(name); quantizer != nullptr && IsPactory(*quantizer)) {
+      name = quantizer->inputs.empty() ? "" : quantizer->inputs[0];
+    }
+    const auto weight = graph.initializers.find(name);
+    if (weight == graph.initializers.end()) continue;
+    if (weight->second.dim() == 4 && weight->second.is_floating_point()) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace
+
+struct Executor::Plan {
+  // A parameter and the slot it is put into before each run.
+  struct ParameterSlot {
+    const at::Tensor* tensor;
+    int slot;
+  };
+
+  std::map<std::string, at::Tensor> parameters;
+  std::vector<ParameterSlot> parameter_slots;
+  std::vector<int> input_slots;
+  std::vector<int> output_slots;
+  std::vector<Step> steps;
+  std::unordered_map<std::string, int> slot_of;
+  // Depthwise convolutions run several times faster on channels_last, forwards and backwards.
+  bool channels_last = false;
+  // Empty between runs; kept for its memory.
+  std::vector<at::Tensor> slots;
+
+  int SlotOf(const std::string& value) {
+    if (value.empty()) return kAbsent;
+    return slot_of.emplace(value, static_cast<int>(slot_of.size())).first->second;
+  }
+
+  void PlanReleases();
+  absl::Status Execute(at::ArrayRef<at::Tensor> inputs, const std::vector<int>& fetched,
+                       std::vector<at::Tensor>& results);
+  absl::Status RunStep(const Step& step, std::vector<at::Tensor>& arguments, const std::vector<char>& kept);
+};
+
+void Executor::Plan::PlanReleases() {
+  std::vector<char> needed(slot_of.size(), 0);
+  for (const int slot : output_slots) needed[slot] = 1;
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    for (const std::vector<int>* slots_read : {&step->inputs, &step->outputs}) {
+      for (const int slot : *slots_read) {
+        if (slot == kAbsent || needed[slot]) continue;
+        needed[slot] = 1;
+        step->release.push_back(slot);
+      }
+    }
+  }
+}
+
+absl::Status Executor::Plan::RunStep(const Step& step, std::vector<at::Tensor>& arguments,
+                                     const std::vector<char>& kept) {
+  arguments.clear();
+  for (const int slot : step.inputs) arguments.push_back(slot == kAbsent ? at::Tensor() : slots[slot]);
+  std::vector<at::Tensor> results = step.kernel(arguments);
+  if (results.size() < step.outputs.size()) {
+    return absl::UnimplementedError(absl::StrCat("op gives fewer outputs than the node names: given=", results.size(),
+                                                 " named=", step.outputs.size()));
+  }
+  for (size_t index = 0; index < step.outputs.size(); ++index) {
+    if (step.outputs[index] != kAbsent) slots[step.outputs[index]] = std::move(results[index]);
+  }
+  for (const int slot : step.release) {
+    if (kept.empty() || !kept[slot]) slots[slot].reset();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::Plan::Execute(at::ArrayRef<at::Tensor> inputs, const std::vector<int>& fetched,
+                                     std::vector<at::Tensor>& results) {
+  slots.assign(slot_of.size(), at::Tensor());
+  std::vector<char> kept;
+  if (!fetched.empty()) {
+    kept.assign(slots.size(), 0);
+    for (const int slot : fetched) kept[slot] = 1;
+  }
+  const Step* current = nullptr;
+  std::vector<at::Tensor> arguments;
+  absl::Status status = GuardTorch("run", [&] {
+    for (const ParameterSlot& parameter : parameter_slots) slots[parameter.slot] = *parameter.tensor;
+    for (size_t index = 0; index < inputs.size(); ++index) {
+      const at::Tensor& input = inputs[index];
+      const bool image = channels_last && input.dim() == 4 && input.is_floating_point();
+      slots[input_slots[index]] = image ? input.contiguous(at::MemoryFormat::ChannelsLast) : input;
+    }
+    for (const Step& step : steps) {
+      current = &step;
+      PACTORY_RETURN_IF_ERROR(RunStep(step, arguments, kept));
+    }
+    for (const int slot : output_slots) results.push_back(slots[slot]);
+    for (const int slot : fetched) results.push_back(slots[slot]);
+    return absl::OkStatus();
+  });
+  arguments.clear();
+  slots.clear();
+  if (!status.ok() && current != nullptr) status = Prefixed(status, absl::StrCat(current->label, ": "));
+  return status;
+}
+
+std::vector<const Node*> UnsupportedNodes(const Graph& graph) {
+  std::vector<const Node*> unsupported;
+  for (const Node& node : graph.nodes) {
+    if (!IsPactory(node) && FindOp(graph, node) == nullptr) unsupported.push_back(&node);
+  }
+  return unsupported;
+}
+
+absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Graph& graph, KernelFactory factory) {
+  PACTORY_RETURN_IF_ERROR(RefuseUnsupported(graph));
+  auto plan = std::make_unique<Plan>();
+  for (const ValueInfo& input : graph.inputs) plan->input_slots.push_back(plan->SlotOf(input.name));
+  for (const Node& node : graph.nodes) {
+    Step step;
+    PACTORY_ASSIGN_OR_RETURN(step.kernel, Bind(graph, node, factory));
+    for (const std::string& input : node.inputs) step.inputs.push_back(plan->SlotOf(input));
+    for (const std::string& output : node.outputs) step.outputs.push_back(plan->SlotOf(output));
+    step.label = LabelOf(node);
+    plan->steps.push_back(std::move(step));
+  }
+  for (const ValueInfo& output : graph.outputs) plan->output_slots.push_back(plan->SlotOf(output.name));
+  for (const auto& [name, tensor] : graph.initializers) {
+    if (plan->slot_of.count(name) == 0) continue;
+    // A leaf of its own: training one executor must not change the graph or another executor.
+    plan->parameters[name] = tensor.detach().clone();
+  }
+  for (const std::string& name : ImageWeights(graph)) {
+    plan->channels_last = true;
+    plan->parameters[name] = plan->parameters[name].contiguous(at::MemoryFormat::ChannelsLast);
+  }
+  for (const auto& [name, tensor] : plan->parameters) plan->parameter_slots.push_back({&tensor, plan->SlotOf(name)});
+  plan->PlanReleases();
+  return std::unique_ptr<Executor>(new Executor(std::move(plan)));
+}
+
+Executor::Executor(std::unique_ptr<Plan> plan) : plan_(std::move(plan)) {}
+Executor::~Executor() = default;
+
+absl::StatusOr<std::vector<at::Tensor>> Executor::Run(at::ArrayRef<at::Tensor> inputs) {
+  return RunAndFetch(inputs, {});
+}
+
+absl::StatusOr<std::vector<at::Tensor>> Executor::RunAndFetch(at::ArrayRef<at::Tensor> inputs,
+                                                              const std::vector<std::string>& values) {
+  if (inputs.size() != plan_->input_slots.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("model must get one tensor for each input: given=", inputs.size(),
+                                                   " inputs=", plan_->input_slots.size()));
+  }
+  for (size_t index = 0; index < inputs.size(); ++index) {
+    if (!inputs[index].defined()) {
+      return absl::InvalidArgumentError(absl::StrCat("input tensor must be defined: input=", index));
+    }
+  }
+  std::vector<int> fetched;
+  for (const std::string& value : values) {
+    const auto slot = plan_->slot_of.find(value);
+    if (slot == plan_->slot_of.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("value must be one of the graph: value=", value));
+    }
+    fetched.push_back(slot->second);
+  }
+  std::vector<at::Tensor> results;
+  PACTORY_RETURN_IF_ERROR(plan_->Execute(inputs, fetched, results));
+  return results;
+}
+
+std::map<std::string, at::Tensor>& Executor::parameters() { return plan_->parameters; }
+
+void Executor::To(at::Device device) {
+  for (auto& [name, tensor] : plan_->parameters) {
+    if (tensor.is_floating_point() || tensor.element_size() == 1) {
+      tensor = tensor.detach().to(device).requires_grad_(tensor.requires_grad());
+    }
+  }
+}
+
+}  // namespace pactory::quant
