@@ -1,0 +1,3 @@
+DROP TABLE api_token;
+DROP TYPE token_kind;
+DROP TABLE tenant;

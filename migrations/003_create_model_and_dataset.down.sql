@@ -1,0 +1,3 @@
+DROP TABLE dataset;
+DROP TYPE dataset_format;
+DROP TABLE model;

@@ -1,0 +1,4 @@
+DROP TABLE job_lease;
+DROP TABLE job_ready;
+DROP TABLE job;
+DROP TYPE job_state;

@@ -1,0 +1,80 @@
+#include "storage/database.h"
+
+#include <poll.h>
+
+#include <pqxx/pqxx>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "storage/connection_string.h"
+#include "storage/guard.h"
+
+namespace pactory {
+
+struct Database::Connection {
+  explicit Connection(const std::string& address) : session(address) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    session.inhibit_reactivation(true);
+#pragma GCC diagnostic pop
+  }
+
+  // An idle session has nothing to say: a readable socket means that the server has closed it.
+  bool IsUsable() {
+    if (!session.is_open()) return false;
+    pollfd socket = {.fd = session.sock(), .events = POLLIN, .revents = 0};
+    return poll(&socket, 1, 0) == 0;
+  }
+
+  pqxx::connection session;
+};
+
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& options) {
+  PACTORY_ASSIGN_OR_RETURN(std::string address, ConnectionString(options.url));
+  return std::unique_ptr<Database>(new Database(std::move(address), options));
+}
+
+Database::Database(std::string connection_string, const DatabaseOptions& options)
+    : connection_string_(std::move(connection_string)),
+      pool_wait_(options.pool_wait),
+      pool_(
+          options.pool_size,
+          [this]() -> absl::StatusOr<std::unique_ptr<Connection>> {
+            std::unique_ptr<Connection> connection;
+            PACTORY_RETURN_IF_ERROR(GuardPg("connect", [&] {
+              connection = std::make_unique<Connection>(connection_string_);
+              return absl::OkStatus();
+            }));
+            return connection;
+          },
+          [](Connection& connection) { return connection.IsUsable(); }) {}
+
+Database::~Database() = default;
+
+absl::Status Database::Query(absl::string_view name, Work work) { return Run(name, Mode::kStatement, work); }
+
+absl::Status Database::Transact(absl::string_view name, Work work) { return Run(name, Mode::kTransaction, work); }
+
+absl::Status Database::Run(absl::string_view name, Mode mode, Work work) {
+  PACTORY_ASSIGN_OR_RETURN(auto connection, pool_.Acquire(pool_wait_));
+  const absl::Status status = GuardPg(name, [&] {
+    if (mode == Mode::kStatement) {
+      pqxx::nontransaction statement(connection->session);
+      return work(statement);
+    }
+    pqxx::work transaction(connection->session);
+    const absl::Status done = work(transaction);
+    if (done.ok()) transaction.commit();
+    return done;
+  });
+  if (!connection->session.is_open()) {
+    connection.Discard();
+    // One lost connection means that the others of its age are lost too.
+    pool_.DropIdle();
+  }
+  return status;
+}
+
+PoolStats Database::Stats() const { return pool_.Stats(); }
+
+}  // namespace pactory

@@ -1,0 +1,152 @@
+#include "storage/dataset_store.h"
+
+#include <pqxx/pqxx>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/error.h"
+#include "base/ids.h"
+#include "base/status_macros.h"
+#include "storage/blob_store.h"
+#include "storage/row_fields.h"
+
+namespace pactory {
+namespace {
+
+constexpr char kSelect[] =
+    "SELECT d.id, d.display_name, b.sha256, b.size_bytes, d.format, " PACTORY_MICROS("d.create_time")
+    ", d.request_sha256, array_to_string(d.sample_dims, ','), d.labelled "
+    "FROM dataset d JOIN blob b ON b.id = d.blob_id ";
+
+constexpr char kInsert[] = R"sql(
+INSERT INTO dataset (tenant_id, display_name, blob_id, format, sample_dims, labelled, request_id, request_sha256)
+SELECT $1, $2, b.id, $4::dataset_format, nullif($5, '-')::bigint[], nullif($6, '-')::boolean, nullif($7, '')::uuid, $8 FROM blob b
+WHERE b.tenant_id = $1 AND b.sha256 = $3 AND b.complete_time IS NOT NULL
+ON CONFLICT (tenant_id, request_id) DO NOTHING RETURNING id)sql";
+
+constexpr char kUsed[] =
+    "SELECT id FROM job WHERE (train_dataset_id = $1 OR eval_dataset_id = $1) AND state IN ('PENDING', 'RUNNING', 'CANCELLING') "
+    "LIMIT 1";
+
+StoredDataset DatasetOf(const pqxx::row& row) {
+  StoredDataset stored;
+  v1::Dataset& dataset = stored.dataset;
+  dataset.set_name(absl::StrCat("datasets/", row[0].as<std::string>()));
+  dataset.set_display_name(row[1].as<std::string>());
+  dataset.set_blob(absl::StrCat("blobs/", row[2].as<std::string>()));
+  dataset.set_size_bytes(row[3].as<int64_t>());
+  v1::Dataset::Format format = v1::Dataset::FORMAT_UNSPECIFIED;
+  v1::Dataset::Format_Parse(row[4].as<std::string>(), &format);
+  dataset.set_format(format);
+  *dataset.mutable_create_time() = TimestampOf(row[5]);
+  if (!row[7].is_null()) {
+    stored.facts.sample_dims.emplace();
+    for (const absl::string_view text : absl::StrSplit(row[7].as<std::string>(), ',', absl::SkipEmpty())) {
+      int64_t dim = 0;
+      if (absl::SimpleAtoi(text, &dim)) stored.facts.sample_dims->push_back(dim);
+    }
+  }
+  if (!row[8].is_null()) stored.facts.labelled = row[8].as<bool>();
+  return stored;
+}
+
+absl::Status DatasetNotFound(const std::string& id) {
+  return WithReason(absl::NotFoundError(absl::StrCat("there is no such dataset: datasets/", id)), "NOT_FOUND");
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Dataset> DatasetStore::Create(const std::string& tenant_id, const StoredDataset& stored, const RequestKey& key) {
+  const v1::Dataset& dataset = stored.dataset;
+  const std::string sha256 = IdOf("blobs", dataset.blob());
+  const std::string dims =
+      stored.facts.sample_dims.has_value() ? absl::StrCat("{", absl::StrJoin(*stored.facts.sample_dims, ","), "}") : "-";
+  const std::string labelled = stored.facts.labelled.has_value() ? (*stored.facts.labelled ? "true" : "false") : "-";
+  std::string id;
+  PACTORY_RETURN_IF_ERROR(database_.Query("dataset.create", [&](pqxx::transaction_base& statement) {
+    const pqxx::result made =
+        statement.exec_params(kInsert, tenant_id, dataset.display_name(), sha256, v1::Dataset::Format_Name(dataset.format()), dims,
+                              labelled, key.id, key.sha256);
+    if (!made.empty()) id = made[0][0].as<std::string>();
+    return absl::OkStatus();
+  }));
+  if (!id.empty()) {
+    PACTORY_ASSIGN_OR_RETURN(const StoredDataset made, Get(tenant_id, id));
+    return made.dataset;
+  }
+  PACTORY_ASSIGN_OR_RETURN(std::optional<v1::Dataset> earlier, FindByRequest(tenant_id, key));
+  if (earlier.has_value()) return *std::move(earlier);
+  return BlobNotFound(sha256);
+}
+
+absl::StatusOr<std::optional<v1::Dataset>> DatasetStore::FindByRequest(const std::string& tenant_id, const RequestKey& key) {
+  std::optional<v1::Dataset> dataset;
+  if (key.id.empty()) return dataset;
+  PACTORY_RETURN_IF_ERROR(database_.Query("dataset.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
+    const pqxx::result found =
+        statement.exec_params(absl::StrCat(kSelect, "WHERE d.tenant_id = $1 AND d.request_id = $2"), tenant_id, key.id);
+    if (found.empty()) return absl::OkStatus();
+    if (TextOr(found[0][6]) != key.sha256) return RequestIdReused(key);
+    dataset = DatasetOf(found[0]).dataset;
+    return absl::OkStatus();
+  }));
+  return dataset;
+}
+
+absl::StatusOr<StoredDataset> DatasetStore::Get(const std::string& tenant_id, const std::string& id) {
+  if (!IsUuid(id)) return DatasetNotFound(id);
+  StoredDataset stored;
+  PACTORY_RETURN_IF_ERROR(database_.Query("dataset.get", [&](pqxx::transaction_base& statement) -> absl::Status {
+    const pqxx::result found = statement.exec_params(absl::StrCat(kSelect, "WHERE d.tenant_id = $1 AND d.id = $2"), tenant_id, id);
+    if (found.empty()) return DatasetNotFound(id);
+    stored = DatasetOf(found[0]);
+    return absl::OkStatus();
+  }));
+  return stored;
+}
+
+absl::StatusOr<v1::ListDatasetsResponse> DatasetStore::List(const std::string& tenant_id, const PageRequest& page) {
+  const std::string scope = absl::StrCat("datasets|", tenant_id);
+  PageCursor after = BeforeTheNewest();
+  if (!page.token.empty()) {
+    PACTORY_ASSIGN_OR_RETURN(after, DecodePageToken(page.token, scope));
+  }
+  v1::ListDatasetsResponse response;
+  PACTORY_RETURN_IF_ERROR(database_.Query("dataset.list", [&](pqxx::transaction_base& statement) {
+    const pqxx::result rows = statement.exec_params(
+        absl::StrCat(kSelect, "WHERE d.tenant_id = $1 AND (d.create_time, d.id) < (" PACTORY_TIME("$2") ", $3::uuid) "
+                     "ORDER BY d.create_time DESC, d.id DESC LIMIT $4"),
+        tenant_id, after.position, after.id, page.size + 1);
+    for (const auto& row : rows) {
+      if (response.datasets_size() == page.size) {
+        const auto& last = rows[page.size - 1];
+        response.set_next_page_token(EncodePageToken({last[5].as<int64_t>(), last[0].as<std::string>()}, scope));
+        break;
+      }
+      *response.add_datasets() = DatasetOf(row).dataset;
+    }
+    return absl::OkStatus();
+  }));
+  return response;
+}
+
+absl::Status DatasetStore::Delete(const std::string& tenant_id, const std::string& id) {
+  if (!IsUuid(id)) return DatasetNotFound(id);
+  return database_.Transact("dataset.delete", [&](pqxx::transaction_base& transaction) -> absl::Status {
+    // The lock comes first: a job that is being created holds a share of it until its row can be seen.
+    const pqxx::result held = transaction.exec_params("SELECT 1 FROM dataset WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, id);
+    if (held.empty()) return DatasetNotFound(id);
+    const pqxx::result user = transaction.exec_params(kUsed, id);
+    if (!user.empty()) {
+      return WithReason(absl::FailedPreconditionError(absl::StrCat(
+                            "the dataset is used by a job that is not finished; cancel it or wait: jobs/", user[0][0].as<std::string>())),
+                        "IN_USE");
+    }
+    transaction.exec_params0("DELETE FROM dataset WHERE id = $1", id);
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace pactory

@@ -1,0 +1,34 @@
+// How a job is read from its rows. Only for .cc files of storage/: it pulls libpqxx in. Stateless.
+#pragma once
+
+#include <pqxx/pqxx>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "pactory/v1/job.pb.h"
+#include "storage/row_fields.h"
+
+namespace pactory {
+
+/// Columns that JobOf reads, of `job j LEFT JOIN job_lease l`. The caller adds one more: the queue position.
+inline constexpr char kJobColumns[] =
+    "j.id, j.display_name, j.spec, j.state, j.attempt, j.lost_attempts, coalesce(l.progress, j.progress), j.error_reason, "
+    "j.error_message, j.worker_id, " PACTORY_MICROS("j.create_time") ", " PACTORY_MICROS("j.start_time") ", "
+    PACTORY_MICROS("j.end_time") ", ";
+
+/// Place in the queue of one job: an index range scan of the jobs before it.
+inline constexpr char kQueuePosition[] =
+    "(SELECT count(*) FROM job_ready me JOIN job_ready r "
+    "ON (r.priority, r.create_time, r.job_id) < (me.priority, me.create_time, me.job_id) WHERE me.job_id = j.id)";
+
+/// Returns the job of a row of kJobColumns and a position.
+absl::StatusOr<v1::Job> JobOf(const pqxx::row& row);
+
+/// Returns NOT_FOUND, the same for a job of another tenant.
+absl::Status JobNotFound(const std::string& id);
+
+/// Writes one line of the job's history.
+void LogJobEvent(pqxx::transaction_base& transaction, const std::string& job_id, const std::string& kind);
+
+}  // namespace pactory

@@ -1,0 +1,47 @@
+// Jobs as their owners see them: create, read, list, cancel. What workers do with jobs is in LeaseStore.
+// Used by JobService and StatusService. Thread-safe.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "pactory/v1/job.pb.h"
+#include "storage/database.h"
+#include "storage/page.h"
+#include "storage/request_key.h"
+
+namespace pactory {
+
+/// Channel of PostgreSQL's NOTIFY that tells of new and cancelled jobs; the payload is the job's id.
+inline constexpr char kJobChannel[] = "pactory_job";
+
+/// The owner's side of the queue.
+class JobStore {
+ public:
+  explicit JobStore(Database* database) : database_(*database) {}
+
+  /// Queues a job whose spec is complete. The same request key returns the job made first, another content under its id
+  /// INVALID_ARGUMENT. NOT_FOUND where its model or a dataset is gone.
+  absl::StatusOr<v1::Job> Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key);
+
+  /// Returns the job made by an earlier call with this key; nullopt where there was none.
+  absl::StatusOr<std::optional<v1::Job>> FindByRequest(const std::string& tenant_id, const RequestKey& key);
+
+  /// Returns one job with its queue position; NOT_FOUND, the same for one of another tenant.
+  absl::StatusOr<v1::Job> Get(const std::string& tenant_id, const std::string& id);
+
+  /// Returns jobs, newest first; of all states where `states` is empty.
+  absl::StatusOr<v1::ListJobsResponse> List(const std::string& tenant_id, const PageRequest& page,
+                                            const std::vector<v1::Job::State>& states);
+
+  /// Ends a queued job, or asks for the end of a running one. A job that is CANCELLING or CANCELLED stays as it is;
+  /// FAILED_PRECONDITION for one that ended otherwise.
+  absl::StatusOr<v1::Job> Cancel(const std::string& tenant_id, const std::string& id);
+
+ private:
+  Database& database_;
+};
+
+}  // namespace pactory
