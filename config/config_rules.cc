@@ -111,6 +111,7 @@ absl::Status CheckOverrides(const QuantizationConfig& config) {
 
 void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT_ENUM(&config, device, QuantizationConfig::AUTO);
+  PACTORY_DEFAULT(&config, first_last_bits, 8);
   auto* weights = config.mutable_weights();
   PACTORY_DEFAULT_ENUM(weights, method, v1::CHANNEL_ABS_MAX);
   PACTORY_DEFAULT(weights, bits, 8);
@@ -161,6 +162,7 @@ void FillDefaults(QuantizationConfig& config) {
 absl::Status ValidateConfig(const QuantizationConfig& config) {
   PACTORY_RETURN_IF_ERROR(CheckWeights(config.weights()));
   PACTORY_RETURN_IF_ERROR(CheckActivations(config.activations()));
+  PACTORY_RETURN_IF_ERROR(CheckRange("first_last_bits", config.first_last_bits(), 2, 8));
   PACTORY_RETURN_IF_ERROR(CheckRange("calibration.samples", config.calibration().samples(), 1, 1e7));
   if (!(config.calibration().percentile() > 0 && config.calibration().percentile() <= 100)) {
     return InvalidField("calibration.percentile",
