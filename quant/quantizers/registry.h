@@ -28,7 +28,7 @@ struct QuantizerDefinition {
   std::string doc;
   /// What the method serves.
   std::vector<QuantizerTarget> targets;
-  std::vector<QuantizerParameter> parameters;
+  std::vector<QuantizerParameter> parameters = {};
   std::function<std::unique_ptr<Quantizer>(const QuantizerSpec&)> make;
 };
 

@@ -1,0 +1,263 @@
+#include "quant/passes/insert_quantizers.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "quant/ops/registry.h"
+#include "quant/passes/layer_overrides.h"
+#include "quant/passes/ort_cpu_rules.h"
+
+namespace pactory::quant {
+namespace {
+
+constexpr int64_t kKernelBits = 8;
+
+class Inserter {
+ public:
+  Inserter(Graph& graph, const v1::QuantizationConfig& config) : graph_(graph), config_(config), overrides_(config) {}
+
+  absl::StatusOr<QuantizationPlan> Run() {
+    ClassifySigns();
+    PlanLayers();
+    PlanActivationOps();
+    if (activations_.empty() && plan_.weights.empty()) {
+      return absl::FailedPreconditionError(
+          "model must have a layer to quantize (Conv, Gemm or MatMul with a stored weight that no override skips)");
+    }
+    for (const WeightPlacement& weight : plan_.weights) InsertWeight(weight);
+    for (const auto& [value, bits] : activations_) InsertActivation(value, bits);
+    ShareThroughOps();
+    PACTORY_RETURN_IF_ERROR(graph_.Sort());
+    overrides_.AppendUnused(plan_.warnings);
+    return std::move(plan_);
+  }
+
+ private:
+  void ClassifySigns() {
+    for (const auto& [name, tensor] : graph_.initializers) {
+      if (tensor.numel() > 0 && tensor.min().item<double>() >= 0) signs_[name] = Sign::kNonNegative;
+    }
+    for (const Node& node : graph_.nodes) {
+      const OpDefinition* op = FindOp(graph_, node);
+      if (op == nullptr || node.outputs.empty()) continue;
+      Sign sign = Sign::kAny;
+      if (op->non_negative) {
+        sign = Sign::kNonNegative;
+      } else if (op->role == QuantizationRole::kPassThrough && !node.inputs.empty()) {
+        sign = SignOf(node.inputs[0]);
+      } else if (op->role == QuantizationRole::kActivation) {
+        const bool positive = std::all_of(node.inputs.begin(), node.inputs.end(), [&](const std::string& input) {
+          return input.empty() || SignOf(input) != Sign::kAny;
+        });
+        if (positive) sign = Sign::kLikelyNonNegative;
+      }
+      for (const std::string& output : node.outputs) signs_[output] = sign;
+    }
+  }
+
+  Sign SignOf(const std::string& value) const {
+    const auto found = signs_.find(value);
+    return found == signs_.end() ? Sign::kAny : found->second;
+  }
+
+  // Names of the layers with a stored weight, in order.
+  std::vector<const Node*> WeightedNodes() const {
+    std::vector<const Node*> nodes;
+    for (const Node& node : graph_.nodes) {
+      const OpDefinition* op = FindOp(graph_, node);
+      if (op != nullptr && op->role == QuantizationRole::kWeighted) nodes.push_back(&node);
+    }
+    return nodes;
+  }
+
+  void PlanLayers() {
+    const std::vector<const Node*> nodes = WeightedNodes();
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      LayerPlan layer = PlanLayer(*nodes[i], i == 0 || i + 1 == nodes.size());
+      plan_.layers.push_back(std::move(layer));
+    }
+  }
+
+  LayerPlan PlanLayer(const Node& node, bool is_edge) {
+    const OpDefinition& op = *FindOp(graph_, node);
+    LayerPlan layer{.node = node.name, .op_type = node.op_type, .output = node.outputs[0]};
+    const LayerRule rule = overrides_.RuleOf(node);
+    const std::string& weight = node.inputs[op.weight_input];
+    const auto stored = graph_.initializers.find(weight);
+    if (stored == graph_.initializers.end()) {
+      layer.float_reason = "its weight is computed, not stored";
+      return layer;
+    }
+    layer.weight = weight;
+    if (node.inputs.size() > 2 && graph_.initializers.contains(node.inputs[2])) layer.bias = node.inputs[2];
+    if (!stored->second.is_floating_point() || stored->second.dim() < 2) {
+      layer.float_reason = "its weight is not a float matrix or kernel";
+      return layer;
+    }
+    if (rule.skip) {
+      layer.float_reason = rule.reason;
+      return layer;
+    }
+    // The first and the last layer keep more bits (PACT, appendix A.3: at 8 bits they cost next to nothing).
+    const int64_t least = is_edge ? config_.first_last_bits() : 2;
+    if (config_.weights().method() != v1::NONE) {
+      const int64_t bits = rule.weight_bits.value_or(std::max<int64_t>(least, config_.weights().bits()));
+      layer.weight_quantizer = PlaceWeight(node, op, stored->second, bits);
+    } else {
+      layer.float_reason = "weights.method is NONE";
+    }
+    if (config_.activations().method() == v1::NONE) return layer;
+    const int64_t bits = rule.activation_bits.value_or(std::max<int64_t>(least, config_.activations().bits()));
+    WantActivation(node.inputs[0], bits);
+    layer.input_quantizer = node.inputs[0];
+    PlanLayerOutput(node);
+    return layer;
+  }
+
+  std::string PlaceWeight(const Node& node, const OpDefinition& op, const at::Tensor& weight, int64_t bits) {
+    const std::string& value = node.inputs[op.weight_input];
+    const auto placed = std::find_if(plan_.weights.begin(), plan_.weights.end(),
+                                     [&](const WeightPlacement& other) { return other.value == value; });
+    if (placed != plan_.weights.end()) return placed->id;
+    int64_t axis = -1;
+    if (config_.weights().method() == v1::CHANNEL_ABS_MAX) axis = op.channel_axis(node, weight);
+    plan_.weights.push_back({.id = value, .value = value, .node = node.name, .bits = bits, .channel_axis = axis});
+    return value;
+  }
+
+  void WantActivation(const std::string& value, int64_t bits) {
+    int64_t& wanted = activations_[value];
+    wanted = std::max(wanted, bits);
+  }
+
+  // A layer is fused to an int8 kernel only with a Q behind it. Below 8 bits there is no such kernel: the inputs of the
+  // layers are quantized and nothing else.
+  void PlanLayerOutput(const Node& node) {
+    if (config_.activations().bits() < kKernelBits || MayGiveFloat(node)) return;
+    std::string value = node.outputs[0];
+    const std::vector<const Node*> readers = std::as_const(graph_).Consumers(value);
+    if (readers.size() == 1 && !graph_.IsOutput(value) && IsAbsorbedByQuantizer(*readers[0])) {
+      value = readers[0]->outputs[0];
+    }
+    if (!graph_.IsOutput(value)) WantActivation(value, kKernelBits);
+  }
+
+  // Ops without weights follow when all they read is quantized or can be.
+  void PlanActivationOps() {
+    if (config_.activations().method() == v1::NONE || config_.activations().bits() < kKernelBits) return;
+    for (const Node& node : graph_.nodes) {
+      if (!RunsOnQuantizedActivations(node) || graph_.IsOutput(node.outputs[0])) continue;
+      if (overrides_.RuleOf(node).skip) continue;
+      for (const std::string& input : node.inputs) {
+        if (!input.empty()) WantActivation(input, kKernelBits);
+      }
+      WantActivation(node.outputs[0], kKernelBits);
+    }
+  }
+
+  std::string AddQuantizer(const std::string& value, const std::string& id) {
+    Node node;
+    node.domain = "pactory";
+    node.op_type = "FakeQuantize";
+    node.name = graph_.UniqueNodeName(absl::StrCat(value, "_quantizer"));
+    node.inputs = {value};
+    node.outputs = {graph_.UniqueValueName(absl::StrCat(value, "_q"))};
+    node.attributes["quantizer"] = id;
+    graph_.nodes.push_back(node);
+    return node.outputs[0];
+  }
+
+  void Redirect(Node& reader, const std::string& from, const std::string& to) {
+    std::replace(reader.inputs.begin(), reader.inputs.end(), from, to);
+  }
+
+  void InsertWeight(const WeightPlacement& weight) {
+    std::vector<std::string> readers;
+    for (const LayerPlan& layer : plan_.layers) {
+      if (layer.weight_quantizer == weight.id) readers.push_back(layer.node);
+    }
+    const std::string quantized = AddQuantizer(weight.value, weight.id);
+    for (Node& node : graph_.nodes) {
+      if (std::find(readers.begin(), readers.end(), node.name) != readers.end()) Redirect(node, weight.value, quantized);
+    }
+  }
+
+  void InsertActivation(const std::string& value, int64_t bits) {
+    const Node* producer = graph_.Producer(value);
+    plan_.activations.push_back({.id = value,
+                                 .value = value,
+                                 .node = producer == nullptr ? "" : producer->name,
+                                 .bits = bits,
+                                 .sign = SignOf(value)});
+    // At 8 bits the Q is the only reader, which fusion asks for; below, other readers keep the finer values.
+    std::set<std::string> layers;
+    for (const LayerPlan& layer : plan_.layers) {
+      if (layer.input_quantizer == value) layers.insert(layer.node);
+    }
+    const std::string quantized = AddQuantizer(value, value);
+    for (Node& node : graph_.nodes) {
+      if (node.outputs[0] == quantized) continue;
+      if (bits == kKernelBits || layers.contains(node.name)) Redirect(node, value, quantized);
+    }
+  }
+
+  // Ops that only move values run in int8 when the same scale stands on both sides.
+  void ShareThroughOps() {
+    std::map<std::string, std::string> id_of;
+    for (const Node& node : graph_.nodes) {
+      if (node.domain == "pactory") id_of[node.outputs[0]] = node.StringOr("quantizer", "");
+    }
+    std::vector<std::pair<std::string, std::string>> shared;
+    for (const Node& node : graph_.nodes) {
+      const OpDefinition* op = FindOp(graph_, node);
+      if (op == nullptr || op->role != QuantizationRole::kPassThrough || node.inputs.empty()) continue;
+      const auto input = id_of.find(node.inputs[0]);
+      const std::string& output = node.outputs[0];
+      if (input == id_of.end() || graph_.IsOutput(output)) continue;
+      // The output's own quantizer, where it has one, takes the input's id; else it gets one.
+      bool has_own = false;
+      for (Node& reader : graph_.nodes) {
+        if (reader.domain != "pactory" || reader.inputs[0] != output) continue;
+        RenameQuantizer(reader.StringOr("quantizer", ""), input->second);
+        id_of[reader.outputs[0]] = input->second;
+        has_own = true;
+      }
+      if (!has_own) shared.emplace_back(output, input->second);
+    }
+    for (const auto& [value, id] : shared) {
+      const std::string quantized = AddQuantizer(value, id);
+      for (Node& node : graph_.nodes) {
+        if (node.outputs[0] != quantized) Redirect(node, value, quantized);
+      }
+    }
+  }
+
+  void RenameQuantizer(const std::string& from, const std::string& to) {
+    for (Node& node : graph_.nodes) {
+      if (node.domain == "pactory" && node.StringOr("quantizer", "") == from) node.attributes["quantizer"] = to;
+    }
+    for (LayerPlan& layer : plan_.layers) {
+      if (layer.input_quantizer == from) layer.input_quantizer = to;
+    }
+    std::erase_if(plan_.activations, [&](const ActivationPlacement& placement) { return placement.id == from; });
+  }
+
+  Graph& graph_;
+  const v1::QuantizationConfig& config_;
+  LayerOverrides overrides_;
+  QuantizationPlan plan_;
+  std::map<std::string, Sign> signs_;
+  // Bits of each value that is to be quantized.
+  std::map<std::string, int64_t> activations_;
+};
+
+}  // namespace
+
+absl::StatusOr<QuantizationPlan> InsertQuantizers(Graph& graph, const v1::QuantizationConfig& config) {
+  return Inserter(graph, config).Run();
+}
+
+}  // namespace pactory::quant

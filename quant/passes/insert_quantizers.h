@@ -1,0 +1,79 @@
+// Puts FakeQuantize nodes (domain "pactory") where the exporter will put Q/DQ pairs, so that the grid trained is the grid
+// exported. Used by the pipeline. Stateless.
+//
+// A node `FakeQuantize` has one input, one output and the string attribute `quantizer`: the id of its quantizer. Nodes that
+// share an id share a scale.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "pactory/v1/quantization.pb.h"
+#include "quant/graph/graph.h"
+
+namespace pactory::quant {
+
+/// Whether a tensor can hold values below 0.
+enum class Sign {
+  /// Never, by the op that writes it.
+  kNonNegative,
+  /// Not when the inputs of its op are not negative, unless the op subtracts: measurement decides.
+  kLikelyNonNegative,
+  kAny,
+};
+
+/// A quantized activation.
+struct ActivationPlacement {
+  std::string id;
+  /// Value that is quantized.
+  std::string value;
+  /// Node that writes it; "" for a graph input.
+  std::string node;
+  int64_t bits = 8;
+  Sign sign = Sign::kAny;
+};
+
+/// A quantized weight.
+struct WeightPlacement {
+  std::string id;
+  /// Initializer that is quantized.
+  std::string value;
+  /// First node that reads it.
+  std::string node;
+  int64_t bits = 8;
+  /// Axis of the output channels, or -1 for one scale.
+  int64_t channel_axis = -1;
+};
+
+/// What happens to one layer with weights.
+struct LayerPlan {
+  std::string node;
+  std::string op_type;
+  /// Initializers; "" where there is none.
+  std::string weight;
+  std::string bias;
+  /// Ids of quantizers; "" where the tensor stays in float.
+  std::string input_quantizer;
+  std::string weight_quantizer;
+  /// Value whose deviation from the FP32 model is reported.
+  std::string output;
+  /// Why the layer stays in float; "" where it is quantized.
+  std::string float_reason;
+};
+
+/// Every quantizer of a graph.
+struct QuantizationPlan {
+  std::vector<ActivationPlacement> activations;
+  std::vector<WeightPlacement> weights;
+  std::vector<LayerPlan> layers;
+  /// What the user should know, like an override that matches nothing.
+  std::vector<std::string> warnings;
+};
+
+/// Changes `graph` and returns what was placed. Requires a complete config and a graph after the other passes.
+/// FAILED_PRECONDITION where there is nothing to quantize.
+absl::StatusOr<QuantizationPlan> InsertQuantizers(Graph& graph, const v1::QuantizationConfig& config);
+
+}  // namespace pactory::quant
