@@ -1,0 +1,55 @@
+// Samples to calibrate, train and evaluate on, already preprocessed into the model's input. Used by training and
+// evaluation. Thread-safe once open.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "pactory/v1/quantization.pb.h"
+#include "quant/graph/graph.h"
+
+namespace pactory::quant {
+
+/// Some samples, in the order asked for.
+struct Batch {
+  /// float32, N x sample shape.
+  at::Tensor x;
+  /// int64, N; undefined where the data has no labels.
+  at::Tensor y;
+};
+
+/// A set of samples.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  /// Number of samples, at least 1.
+  virtual int64_t size() const = 0;
+  /// Shape of a sample after preprocessing, without the batch dimension.
+  virtual std::vector<int64_t> sample_shape() const = 0;
+  /// All labels, int64 in the set's order; undefined where there are none.
+  virtual at::Tensor labels() const = 0;
+  /// Reads samples by index. INVALID_ARGUMENT names the file and the sample that can't be read.
+  virtual absl::StatusOr<Batch> Read(absl::Span<const int64_t> indices) const = 0;
+
+  bool has_labels() const { return labels().defined(); }
+  /// Largest label + 1; 0 where there are none.
+  int64_t classes_seen() const;
+};
+
+/// Opens a dataset: `.npz` (x and, where there are labels, y) or a WebDataset tar (`key.jpg|png` beside `key.cls`), told
+/// apart by content, for a model whose (image or feature) input is `input`. INVALID_ARGUMENT names the file, the array and
+/// the index of what is wrong: an empty set, a shape that does not fit the input, NaN or infinity in x.
+absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, const v1::PreprocessConfig& preprocess,
+                                                     const ValueInfo& input);
+
+/// Checks every label against the model's number of classes; INVALID_ARGUMENT names `path`, the first bad index and label.
+absl::Status CheckLabels(const Dataset& dataset, int64_t classes, const std::string& path);
+
+}  // namespace pactory::quant
