@@ -66,8 +66,8 @@ def _font(name, size):
 
 def _colours(rng):
     """A background and an ink whose brightness differs by a random contrast."""
-    background = rng.integers(0, 256, 3).astype(float)
-    contrast = rng.uniform(35, 220)
+    background = rng.uniform(0, 255) + rng.normal(0, 40, 3)
+    contrast = rng.uniform(50, 220)
     sign = 1 if background.mean() < 128 else -1
     ink = background + sign * contrast + rng.normal(0, 12, 3)
     return np.clip(background, 0, 255), np.clip(ink, 0, 255)
@@ -79,12 +79,12 @@ def _background(rng, size, colour):
     canvas[:] = colour
     kind = rng.integers(4)
     if kind == 1:
-        slope = rng.uniform(-60, 60, 2)
+        slope = rng.uniform(-50, 50, 2)
         rows = np.linspace(-0.5, 0.5, height)[:, None] * slope[0]
         columns = np.linspace(-0.5, 0.5, width)[None, :] * slope[1]
         canvas += (rows + columns)[:, :, None]
     elif kind == 2:
-        coarse = rng.normal(128, 45, (max(2, height // 6), max(2, width // 6)))
+        coarse = rng.normal(128, 20, (max(2, height // 6), max(2, width // 6)))
         blotches = Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8))
         canvas += np.asarray(blotches.resize(size, Image.BICUBIC), np.float32)[:, :, None] - 128
     image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
@@ -102,7 +102,7 @@ def _text_line(rng, split):
     script = "chinese" if rng.random() < 0.5 else "latin"
     names = FONTS[split][script]
     line = texts.chinese_line(rng, split) if script == "chinese" else texts.latin_line(rng, split)
-    font = _font(names[rng.integers(len(names))], int(rng.integers(10, 41)))
+    font = _font(names[rng.integers(len(names))], int(rng.integers(14, 45)))
     left, top, right, bottom = font.getbbox(line)
     margins = (rng.uniform(0.02, 0.35, 4) * (bottom - top)).astype(int)
     size = (max(8, right - left + margins[0] + margins[1]),
@@ -111,8 +111,9 @@ def _text_line(rng, split):
     image = _background(rng, size, colour)
     mask = Image.new("L", size)
     ImageDraw.Draw(mask).text((margins[0] - left, margins[2] - top), line, fill=255, font=font)
-    angle = rng.normal(0, 2.0)
-    mask = mask.rotate(angle, Image.BILINEAR)
+    # Long lines turn less, so that their ends stay inside.
+    limit = min(3.0, math.degrees(math.atan2(size[1], 2 * size[0])))
+    mask = mask.rotate(rng.uniform(-limit, limit), Image.BILINEAR)
     image.paste(Image.new("RGB", size, tuple(ink.astype(int).tolist())), mask=mask)
     return image
 
@@ -120,18 +121,18 @@ def _text_line(rng, split):
 def _degrade(rng, image):
     """Blur, loss of resolution, noise and JPEG artefacts, each on some of the images."""
     if rng.random() < 0.35:
-        factor = rng.uniform(0.3, 0.8)
+        factor = rng.uniform(0.5, 0.9)
         small = (max(4, int(image.width * factor)), max(4, int(image.height * factor)))
         image = image.resize(small, Image.BILINEAR)
     if rng.random() < 0.5:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.02, 0.075) * image.height))
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.01, 0.05) * image.height))
     if rng.random() < 0.6:
         pixels = np.asarray(image, np.float32)
-        pixels = pixels + rng.normal(0, rng.uniform(2, 30), pixels.shape)
+        pixels = pixels + rng.normal(0, rng.uniform(2, 18), pixels.shape)
         image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     if rng.random() < 0.5:
         buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=int(rng.integers(8, 70)))
+        image.save(buffer, "JPEG", quality=int(rng.integers(12, 80)))
         image = Image.open(buffer).convert("RGB")
     return image
 

@@ -67,7 +67,7 @@ def _number(rng):
 def latin_line(rng, split):
     words = LATIN_WORDS[split]
     parts = []
-    for _ in range(rng.integers(1, 5)):
+    for _ in range(rng.integers(1, 4)):
         word = words[rng.integers(len(words))]
         style = rng.integers(4)
         parts.append(word.upper() if style == 0 else word.capitalize() if style == 1 else word)
