@@ -16,13 +16,13 @@ namespace pactory {
 struct BlobTransfer {
   v1::BlobService::StubInterface& stub;
   Cancellation& cancellation;
-  std::string token;
+  std::string token = {};
   /// Set by workers: the lease under which they read and write.
-  std::optional<v1::LeaseToken> lease;
+  std::optional<v1::LeaseToken> lease = std::nullopt;
   /// How long transient errors are borne without one more byte.
   absl::Duration patience = absl::InfiniteDuration();
   /// Told how many bytes are done, of how many. May be empty.
-  std::function<void(int64_t done, int64_t total)> on_progress;
+  std::function<void(int64_t done, int64_t total)> on_progress = {};
 };
 
 }  // namespace pactory
