@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "quant/ops/registry.h"
+#include "quant/ops/value_range.h"
 #include "quant/passes/layer_overrides.h"
 #include "quant/passes/ort_cpu_rules.h"
 
@@ -20,7 +21,6 @@ class Inserter {
   Inserter(Graph& graph, const v1::QuantizationConfig& config) : graph_(graph), config_(config), overrides_(config) {}
 
   absl::StatusOr<QuantizationPlan> Run() {
-    ClassifySigns();
     PlanLayers();
     PlanActivationOps();
     if (activations_.empty() && plan_.weights.empty()) {
@@ -36,33 +36,6 @@ class Inserter {
   }
 
  private:
-  void ClassifySigns() {
-    for (const auto& [name, tensor] : graph_.initializers) {
-      if (tensor.numel() > 0 && tensor.min().item<double>() >= 0) signs_[name] = Sign::kNonNegative;
-    }
-    for (const Node& node : graph_.nodes) {
-      const OpDefinition* op = FindOp(graph_, node);
-      if (op == nullptr || node.outputs.empty()) continue;
-      Sign sign = Sign::kAny;
-      if (op->non_negative) {
-        sign = Sign::kNonNegative;
-      } else if (op->role == QuantizationRole::kPassThrough && !node.inputs.empty()) {
-        sign = SignOf(node.inputs[0]);
-      } else if (op->role == QuantizationRole::kActivation) {
-        const bool positive = std::all_of(node.inputs.begin(), node.inputs.end(), [&](const std::string& input) {
-          return input.empty() || SignOf(input) != Sign::kAny;
-        });
-        if (positive) sign = Sign::kLikelyNonNegative;
-      }
-      for (const std::string& output : node.outputs) signs_[output] = sign;
-    }
-  }
-
-  Sign SignOf(const std::string& value) const {
-    const auto found = signs_.find(value);
-    return found == signs_.end() ? Sign::kAny : found->second;
-  }
-
   // Names of the layers with a stored weight, in order.
   std::vector<const Node*> WeightedNodes() const {
     std::vector<const Node*> nodes;
@@ -150,7 +123,11 @@ class Inserter {
     if (config_.activations().method() == v1::NONE || config_.activations().bits() < kKernelBits) return;
     for (const Node& node : graph_.nodes) {
       if (!RunsOnQuantizedActivations(node) || graph_.IsOutput(node.outputs[0])) continue;
-      if (overrides_.RuleOf(node).skip) continue;
+      // A stored operand, like the scale of a Mul, is no activation.
+      const bool reads_stored = std::any_of(node.inputs.begin(), node.inputs.end(), [&](const std::string& input) {
+        return graph_.initializers.contains(input);
+      });
+      if (reads_stored || overrides_.RuleOf(node).skip) continue;
       for (const std::string& input : node.inputs) {
         if (!input.empty()) WantActivation(input, kKernelBits);
       }
@@ -191,7 +168,7 @@ class Inserter {
                                  .value = value,
                                  .node = producer == nullptr ? "" : producer->name,
                                  .bits = bits,
-                                 .sign = SignOf(value)});
+                                 .sign = IsNonNegative(graph_, value) ? Sign::kNonNegative : Sign::kAny});
     // At 8 bits the Q is the only reader, which fusion asks for; below, other readers keep the finer values.
     std::set<std::string> layers;
     for (const LayerPlan& layer : plan_.layers) {
@@ -249,7 +226,6 @@ class Inserter {
   const v1::QuantizationConfig& config_;
   LayerOverrides overrides_;
   QuantizationPlan plan_;
-  std::map<std::string, Sign> signs_;
   // Bits of each value that is to be quantized.
   std::map<std::string, int64_t> activations_;
 };

@@ -15,14 +15,8 @@
 
 namespace pactory::quant {
 
-/// Whether a tensor can hold values below 0.
-enum class Sign {
-  /// Never, by the op that writes it.
-  kNonNegative,
-  /// Not when the inputs of its op are not negative, unless the op subtracts: measurement decides.
-  kLikelyNonNegative,
-  kAny,
-};
+/// Whether a tensor can hold values below 0, by the ops that write it.
+enum class Sign { kNonNegative, kAny };
 
 /// A quantized activation.
 struct ActivationPlacement {

@@ -1,0 +1,37 @@
+// Shares of right answers and their uncertainty. Used by the pipeline. Stateless.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+
+namespace pactory::quant {
+
+/// A share of a number of samples.
+struct Accuracy {
+  int64_t right = 0;
+  int64_t total = 0;
+
+  /// right / total; 0 of nothing.
+  double share() const { return total == 0 ? 0 : static_cast<double>(right) / static_cast<double>(total); }
+};
+
+/// Bounds of a share.
+struct Interval {
+  double low = 0;
+  double high = 1;
+};
+
+/// Returns Wilson's score interval at 95 %: it stays inside [0, 1] and holds near 0 and 1 too.
+Interval WilsonInterval95(const Accuracy& accuracy);
+
+/// Returns the index of the largest value of each row of `outputs` (N x C, or N x ... x C: one answer per position, as
+/// N x ... integers). NaN in a row makes its answer -1.
+at::Tensor Answers(const at::Tensor& outputs);
+
+/// Counts the samples on which two sets of answers are equal (at every position). INVALID_ARGUMENT where the shapes differ.
+absl::StatusOr<Accuracy> CountEqual(const at::Tensor& answers, const at::Tensor& expected);
+
+}  // namespace pactory::quant

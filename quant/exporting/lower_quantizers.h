@@ -1,0 +1,24 @@
+// Turns FakeQuantize nodes into QuantizeLinear/DequantizeLinear: the same grids, now as ONNX has them. Used by the exporter.
+// Stateless.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "quant/graph/graph.h"
+#include "quant/passes/insert_quantizers.h"
+#include "quant/quantizers/quantized_model.h"
+
+namespace pactory::quant {
+
+/// Returns the model's graph in ONNX ops, its trained parameters as initializers:
+///  - an activation becomes Q + DQ in uint8, with zero point 0 where it can't be negative, else 128; below 8 bits a Clip
+///    in front keeps it on its part of the grid;
+///  - a weight becomes an int8 initializer + DQ, per channel where it was trained so;
+///  - the bias of a layer with quantized input and weight becomes an int32 initializer + DQ.
+/// Quantizers with one id share their scale. Appends to `warnings` what was changed against the trained model.
+absl::StatusOr<Graph> LowerQuantizers(QuantizedModel& model, const QuantizationPlan& plan,
+                                      std::vector<std::string>& warnings);
+
+}  // namespace pactory::quant

@@ -1,0 +1,125 @@
+#include "quant/exporting/upgrade_opset.h"
+
+#include <ATen/ATen.h>
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace pactory::quant {
+namespace {
+
+using Rewrite = std::function<absl::Status(Graph&, Node&)>;
+
+// Puts a tensor in place of an attribute, as the input of that index.
+void AppendInput(Graph& graph, Node& node, size_t index, const at::Tensor& tensor, absl::string_view stem) {
+  const std::string name = graph.UniqueValueName(absl::StrCat(node.name, "_", stem));
+  graph.initializers[name] = tensor;
+  if (node.inputs.size() <= index) node.inputs.resize(index + 1);
+  node.inputs[index] = name;
+}
+
+// An INTS attribute becomes input `index`; absent stays absent.
+Rewrite IntsToInput(std::string attribute, size_t index) {
+  return [attribute, index](Graph& graph, Node& node) {
+    if (!node.Has(attribute)) return absl::OkStatus();
+    AppendInput(graph, node, index, at::tensor(node.IntsOr(attribute, {}), at::kLong), attribute);
+    node.attributes.erase(attribute);
+    return absl::OkStatus();
+  };
+}
+
+// Until opset 12 softmax ran over all axes from `axis` (default 1) on; since 13 over one (default -1).
+absl::Status RewriteSoftmax(Graph& graph, Node& node) {
+  const int64_t axis = node.IntOr("axis", 1);
+  if (axis == -1) {
+    node.attributes["axis"] = axis;
+    return absl::OkStatus();
+  }
+  // The same only where the named axis is the last one, which the declared shape of an output or a producer would tell;
+  // a matrix product's result is the case that models have.
+  const Node* producer = graph.Producer(node.inputs[0]);
+  const bool is_matrix = producer != nullptr && (producer->op_type == "Gemm" || producer->op_type == "Flatten");
+  int64_t rank = is_matrix ? 2 : -1;
+  for (const ValueInfo& output : graph.outputs) {
+    if (output.name == node.outputs[0] && !output.dims.empty()) rank = static_cast<int64_t>(output.dims.size());
+  }
+  if (rank >= 0 && axis == rank - 1) {
+    node.attributes["axis"] = int64_t{-1};
+    return absl::OkStatus();
+  }
+  return absl::UnimplementedError(absl::StrCat(
+      node.op_type, " of an opset before 13 must run over the last axis to be exported: node=", node.name, " axis=", axis,
+      "; export the model at opset 13 or later"));
+}
+
+absl::Status RewriteClip(Graph& graph, Node& node) {
+  if (node.Has("min")) AppendInput(graph, node, 1, at::full({}, node.FloatOr("min", 0)), "min");
+  if (node.Has("max")) AppendInput(graph, node, 2, at::full({}, node.FloatOr("max", 0)), "max");
+  node.attributes.erase("min");
+  node.attributes.erase("max");
+  return absl::OkStatus();
+}
+
+absl::Status RewritePad(Graph& graph, Node& node) {
+  const float value = node.FloatOr("value", 0);
+  PACTORY_RETURN_IF_ERROR(IntsToInput("pads", 1)(graph, node));
+  node.attributes.erase("value");
+  if (value != 0) AppendInput(graph, node, 2, at::full({}, value), "value");
+  return absl::OkStatus();
+}
+
+absl::Status RewriteSlice(Graph& graph, Node& node) {
+  PACTORY_RETURN_IF_ERROR(IntsToInput("starts", 1)(graph, node));
+  PACTORY_RETURN_IF_ERROR(IntsToInput("ends", 2)(graph, node));
+  return IntsToInput("axes", 3)(graph, node);
+}
+
+absl::Status RefuseNode(Graph&, Node& node) {
+  return absl::UnimplementedError(absl::StrCat("node has no equal form in opset ", kExportOpset, ": node=", node.name,
+                                               " op=", node.op_type, "; export the model at opset 13 or later"));
+}
+
+// A rewrite holds for graphs of an opset before `before`.
+struct Change {
+  int64_t before;
+  Rewrite rewrite;
+};
+
+const std::multimap<std::string, Change>& Changes() {
+  static const auto* changes = new std::multimap<std::string, Change>{
+      {"Softmax", {13, RewriteSoftmax}},
+      {"LogSoftmax", {13, RewriteSoftmax}},
+      {"Squeeze", {13, IntsToInput("axes", 1)}},
+      {"Unsqueeze", {13, IntsToInput("axes", 1)}},
+      {"ReduceSum", {13, IntsToInput("axes", 1)}},
+      {"Split", {13, IntsToInput("split", 1)}},
+      {"Clip", {11, RewriteClip}},
+      {"Pad", {11, RewritePad}},
+      {"Slice", {10, RewriteSlice}},
+      {"Upsample", {13, RefuseNode}},
+      {"Resize", {11, RefuseNode}},
+  };
+  return *changes;
+}
+
+}  // namespace
+
+absl::Status UpgradeOpset(Graph& graph) {
+  const int64_t from = graph.opset();
+  if (from >= kExportOpset) return absl::OkStatus();
+  for (Node& node : graph.nodes) {
+    if (!node.domain.empty()) continue;
+    const auto [first, last] = Changes().equal_range(node.op_type);
+    for (auto change = first; change != last; ++change) {
+      if (from < change->second.before) PACTORY_RETURN_IF_ERROR(change->second.rewrite(graph, node));
+    }
+  }
+  graph.opsets[""] = kExportOpset;
+  return absl::OkStatus();
+}
+
+}  // namespace pactory::quant

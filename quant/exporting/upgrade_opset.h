@@ -1,0 +1,18 @@
+// Brings a graph to the opset the exported file has. Used by the exporter. Stateless.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "quant/graph/graph.h"
+
+namespace pactory::quant {
+
+/// Opset of the default domain that exported files have at least: the first with scales per channel.
+inline constexpr int64_t kExportOpset = 13;
+
+/// Rewrites nodes whose form changed between the graph's opset and kExportOpset (attributes that became inputs, defaults
+/// that changed). A graph of that opset or a newer one stays. UNIMPLEMENTED names a node that has no equal form.
+absl::Status UpgradeOpset(Graph& graph);
+
+}  // namespace pactory::quant

@@ -1,0 +1,58 @@
+#include "quant/pipeline/calibrate.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "quant/data/data_order.h"
+#include "quant/execution/executor.h"
+
+namespace pactory::quant {
+namespace {
+
+// An epoch of its own, so that calibration does not see the samples in the order training starts with.
+constexpr int64_t kCalibrationEpoch = -1;
+
+}  // namespace
+
+absl::StatusOr<std::map<std::string, AbsHistogram>> Calibrate(const Graph& graph, const Dataset& dataset,
+                                                              const CalibrationOptions& options) {
+  c10::NoGradGuard no_grad;
+  std::map<std::string, AbsHistogram> histograms;
+  const auto observe = [&](const Node& node) -> absl::StatusOr<Kernel> {
+    if (graph.initializers.contains(node.inputs[0])) {
+      return Kernel([](at::ArrayRef<at::Tensor> inputs) { return std::vector<at::Tensor>{inputs[0]}; });
+    }
+    AbsHistogram* histogram = &histograms[node.StringOr("quantizer", "")];
+    return Kernel([histogram](at::ArrayRef<at::Tensor> inputs) {
+      histogram->Observe(inputs[0]);
+      return std::vector<at::Tensor>{inputs[0]};
+    });
+  };
+  PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor, Executor::Create(graph, observe));
+  executor->To(options.device);
+  std::vector<int64_t> order = ShuffledOrder(dataset.size(), static_cast<uint64_t>(options.seed), kCalibrationEpoch);
+  order.resize(std::min<size_t>(order.size(), static_cast<size_t>(options.samples)));
+  for (size_t begin = 0; begin < order.size(); begin += static_cast<size_t>(options.batch_size)) {
+    const size_t count = std::min(static_cast<size_t>(options.batch_size), order.size() - begin);
+    PACTORY_ASSIGN_OR_RETURN(const Batch batch, dataset.Read(absl::MakeConstSpan(order).subspan(begin, count)));
+    PACTORY_RETURN_IF_ERROR(executor->Run({batch.x.to(options.device)}).status());
+    if (options.on_batch) {
+      PACTORY_RETURN_IF_ERROR(options.on_batch(static_cast<double>(begin + count) / static_cast<double>(order.size())));
+    }
+  }
+  for (const auto& [id, histogram] : histograms) {
+    if (histogram.non_finite_count() == 0) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "activations must be finite on the calibration data; check the model and `preprocess`: value=", id,
+        " not finite=", histogram.non_finite_count()));
+  }
+  return histograms;
+}
+
+}  // namespace pactory::quant

@@ -1,0 +1,100 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "quant/pipeline/runtime_check.h"
+#include "quant/pipeline/stages.h"
+
+namespace pactory::quant {
+namespace {
+
+constexpr int64_t kLatencyRuns = 100;
+// Samples of the import's check: enough to see a wrong op, few enough to cost seconds on any set.
+constexpr int64_t kImportSamples = 512;
+// Share of equal answers below which the import is wrong and not merely rounded otherwise.
+constexpr double kLeastImportAgreement = 0.99;
+
+RuntimeCheck MakeCheck(PipelineState& state, const std::string& model_path) {
+  RuntimeCheck check;
+  check.command = state.job.runtime_check_command;
+  check.model_path = model_path;
+  check.work_dir = absl::StrCat(state.job.output_dir, "/runtime_check");
+  check.batch_size = state.config.evaluation().batch_size();
+  check.threads = at::get_num_threads();
+  check.stop = [&state] { return state.listener.StopRequested(); };
+  return check;
+}
+
+}  // namespace
+
+absl::Status VerifyImport(PipelineState& state) {
+  if (state.job.runtime_check_command.empty()) return absl::OkStatus();
+  PACTORY_RETURN_IF_ERROR(state.meter.Start("verify_import"));
+  RuntimeCheck check = MakeCheck(state, state.job.model_path);
+  check.samples = kImportSamples;
+  PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
+  const at::Tensor answers = Answers(result.outputs);
+  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_import,
+                           CountEqual(state.fp32_answers.slice(0, 0, answers.size(0)), answers));
+  if (state.report.agreement_import->share() < kLeastImportAgreement) {
+    return WithReason(absl::FailedPreconditionError(absl::StrFormat(
+                          "the imported model must give the runtime's answers before it is trained: equal=%d of %d",
+                          state.report.agreement_import->right, state.report.agreement_import->total)),
+                      "GATE_FAILED");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDeployed(PipelineState& state) {
+  if (state.job.runtime_check_command.empty()) {
+    state.report.warnings.push_back("the deployed model was not measured: no runtime check command was given");
+    return absl::OkStatus();
+  }
+  PACTORY_RETURN_IF_ERROR(state.meter.Start("check_deployed"));
+  RuntimeCheck check = MakeCheck(state, state.exported_path);
+  check.latency_runs = kLatencyRuns;
+  check.on_part = [&](double share) { return state.meter.Advance(0.7 * share); };
+  PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
+  const at::Tensor answers = Answers(result.outputs);
+  PACTORY_ASSIGN_OR_RETURN(state.report.deployed, MeasureMetric(state, answers));
+  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_trained, CountEqual(answers, state.trained_answers));
+  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_fp32, CountEqual(answers, state.fp32_answers));
+  state.report.int8_latency_ms = result.latency_ms;
+  state.report.runtime_name = result.runtime_name;
+  state.report.runtime_version = result.runtime_version;
+  state.report.instruction_set = result.instruction_set;
+  state.report.onnx_checker = result.checker;
+  if (result.checker != "passed") state.report.warnings.push_back(absl::StrCat("onnx.checker: ", result.checker));
+  // Right after the other, so that both ran on the machine as it was then.
+  RuntimeCheck original = MakeCheck(state, state.job.model_path);
+  original.latency_runs = kLatencyRuns;
+  original.samples = 1;
+  PACTORY_ASSIGN_OR_RETURN(const RuntimeResult fp32, RunRuntimeCheck(original, *state.eval));
+  state.report.fp32_latency_ms = fp32.latency_ms;
+  return absl::OkStatus();
+}
+
+absl::Status CheckGates(const PipelineState& state) {
+  const v1::GateConfig& gates = state.config.gates();
+  const auto fail = [](std::string message) {
+    return WithReason(absl::FailedPreconditionError(std::move(message)), "GATE_FAILED");
+  };
+  const Report& report = state.report;
+  if (report.agreement_trained.has_value() && report.agreement_trained->share() < gates.min_deployed_agreement()) {
+    return fail(absl::StrFormat(
+        "the deployed model must give the trained model's answers (gates.min_deployed_agreement): equal=%.4f least=%.4f",
+        report.agreement_trained->share(), gates.min_deployed_agreement()));
+  }
+  const std::optional<Accuracy>& last = report.deployed.has_value() ? report.deployed : report.qat;
+  if (last.has_value() && report.fp32->share() - last->share() > gates.max_metric_drop()) {
+    return fail(absl::StrFormat("the quantized model must not lose more than gates.max_metric_drop: fp32=%.4f quantized=%.4f "
+                                "largest loss=%.4f; train longer, or keep the most sensitive layers in float (overrides)",
+                                report.fp32->share(), last->share(), gates.max_metric_drop()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace pactory::quant

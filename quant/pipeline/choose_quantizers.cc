@@ -1,0 +1,68 @@
+#include "quant/pipeline/choose_quantizers.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "quant/observers/threshold.h"
+#include "quant/quantizers/grid.h"
+
+namespace pactory::quant {
+namespace {
+
+bool LearnsAlpha(v1::QuantizerMethod method) { return method == v1::PACT || method == v1::PACT_TWO_SIDED; }
+
+}  // namespace
+
+absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPlan& plan,
+                                                            const std::map<std::string, AbsHistogram>& histograms,
+                                                            const v1::QuantizationConfig& config) {
+  std::vector<QuantizerSpec> specs;
+  for (const ActivationPlacement& placement : plan.activations) {
+    const auto histogram = histograms.find(placement.id);
+    if (histogram == histograms.end()) {
+      return absl::InternalError(absl::StrCat("activation was not measured: ", placement.id));
+    }
+    QuantizerSpec spec;
+    spec.id = placement.id;
+    spec.method = config.activations().method();
+    spec.bits = placement.bits;
+    spec.signedness = placement.sign == Sign::kNonNegative ? Signedness::kUnsigned : Signedness::kSigned;
+    spec.moving_rate = config.activations().moving_rate();
+    if (spec.method == v1::PACT && spec.signedness == Signedness::kSigned) spec.method = v1::PACT_TWO_SIDED;
+    const double init = config.activations().alpha().init();
+    if (LearnsAlpha(spec.method) && init > 0) {
+      spec.threshold = init;
+    } else {
+      const int64_t steps = ActivationGrid(spec.bits, spec.signedness).qmax;
+      const double threshold = ChooseThreshold(config.calibration(), histogram->second, steps);
+      // Any grid holds a tensor of zeros.
+      spec.threshold = threshold > 0 ? threshold : 1;
+    }
+    specs.push_back(std::move(spec));
+  }
+  for (const WeightPlacement& placement : plan.weights) {
+    QuantizerSpec spec;
+    spec.id = placement.id;
+    spec.method = config.weights().method();
+    spec.bits = placement.bits;
+    spec.target = QuantizerTarget::kWeight;
+    spec.channel_axis = placement.channel_axis;
+    spec.range = ResolveWeightRange(config);
+    specs.push_back(std::move(spec));
+  }
+  return specs;
+}
+
+v1::QuantizationConfig PtqBaseline(v1::QuantizationConfig config) {
+  config.mutable_activations()->set_method(v1::ABS_MAX);
+  config.mutable_calibration()->set_threshold(v1::CalibrationConfig::MAX);
+  return config;
+}
+
+v1::QuantizationConfig PlainQatBaseline(v1::QuantizationConfig config) {
+  config.mutable_activations()->set_method(v1::MOVING_AVERAGE_ABS_MAX);
+  config.mutable_calibration()->set_threshold(v1::CalibrationConfig::MAX);
+  return config;
+}
+
+}  // namespace pactory::quant

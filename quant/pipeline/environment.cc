@@ -1,0 +1,38 @@
+#include "quant/pipeline/environment.h"
+
+#include <ATen/Parallel.h>
+#include <torch/headeronly/version.h>
+
+#include <fstream>
+#include <string>
+
+#include "absl/strings/strip.h"
+#include "quant/pipeline/device.h"
+
+namespace pactory::quant {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+
+std::string CpuModel() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("model name", 0) != 0) continue;
+    const size_t colon = line.find(':');
+    if (colon == std::string::npos) break;
+    return std::string(absl::StripAsciiWhitespace(line.substr(colon + 1)));
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+EnvironmentReport DescribeEnvironment(at::Device device) {
+  return {.pactory_version = kVersion,
+          .libtorch_version = TORCH_VERSION,
+          .cpu = CpuModel(),
+          .threads = at::get_num_threads(),
+          .device = DeviceName(device)};
+}
+
+}  // namespace pactory::quant

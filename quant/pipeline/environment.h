@@ -1,0 +1,13 @@
+// What a job runs on, for its report. Stateless.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include "quant/pipeline/report.h"
+
+namespace pactory::quant {
+
+/// Returns versions, processor, threads and device.
+EnvironmentReport DescribeEnvironment(at::Device device);
+
+}  // namespace pactory::quant

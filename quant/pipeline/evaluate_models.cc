@@ -1,0 +1,93 @@
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "quant/evaluation/run_on_dataset.h"
+#include "quant/pipeline/choose_quantizers.h"
+#include "quant/pipeline/stages.h"
+
+namespace pactory::quant {
+namespace {
+
+absl::StatusOr<at::Tensor> OutputsOf(PipelineState& state, Executor& executor, double from, double to) {
+  RunOptions options;
+  options.batch_size = state.config.evaluation().batch_size();
+  options.device = state.device;
+  const double total = static_cast<double>(state.eval->size());
+  options.on_batch = [&](int64_t done) { return state.meter.Advance(from + (to - from) * static_cast<double>(done) / total); };
+  return RunOnDataset(executor, *state.eval, options);
+}
+
+}  // namespace
+
+absl::StatusOr<Accuracy> MeasureMetric(const PipelineState& state, const at::Tensor& answers) {
+  const bool by_labels = state.config.evaluation().metric() == v1::EvaluationConfig::TOP1;
+  return CountEqual(answers, by_labels ? state.eval->labels() : state.fp32_answers);
+}
+
+absl::StatusOr<at::Tensor> AnswersOf(PipelineState& state, QuantizedModel& model, double from, double to) {
+  model.SetMode(QuantizerMode::kFrozen);
+  PACTORY_ASSIGN_OR_RETURN(const at::Tensor outputs, OutputsOf(state, model.executor(), from, to));
+  return Answers(outputs);
+}
+
+absl::Status EvaluateFp32(PipelineState& state) {
+  PACTORY_RETURN_IF_ERROR(state.meter.Start("evaluate_fp32"));
+  auto outputs = OutputsOf(state, *state.fp32, 0, 1);
+  if (!outputs.ok()) {
+    // What the user gave does not run: data that does not fit, or a model that is wrong inside.
+    if (absl::IsCancelled(outputs.status()) || !ReasonOf(outputs.status()).empty()) return outputs.status();
+    return WithReason(outputs.status(), absl::IsInvalidArgument(outputs.status()) ? "BAD_MODEL" : "INTERNAL");
+  }
+  state.fp32_seconds = state.meter.StageSeconds();
+  const int64_t classes = outputs->size(-1);
+  for (const auto& [dataset, path] : {std::pair(state.train.get(), &state.job.train_data_path),
+                                      std::pair(state.eval.get(), &state.job.eval_data_path)}) {
+    if (!dataset->has_labels()) continue;
+    const absl::Status labels = CheckLabels(*dataset, classes, *path);
+    if (!labels.ok()) return WithReason(labels, "BAD_DATA");
+  }
+  if (state.eval->has_labels() && outputs->dim() != 2 && state.config.evaluation().metric() == v1::EvaluationConfig::TOP1) {
+    return WithReason(absl::InvalidArgumentError(absl::StrCat(
+                          "labels need a model whose first output is N x classes; set evaluation.metric to AGREEMENT and "
+                          "training.task_loss_weight to 0: rank=", outputs->dim())),
+                      "BAD_MODEL");
+  }
+  state.fp32_answers = Answers(*outputs);
+  PACTORY_ASSIGN_OR_RETURN(state.report.fp32, MeasureMetric(state, state.fp32_answers));
+  state.meter.details().set_metric(state.report.fp32->share());
+  const double least = state.config.gates().min_fp32_metric();
+  if (state.report.fp32->share() < least) {
+    return WithReason(
+        absl::FailedPreconditionError(absl::StrFormat(
+            "the uploaded model must reach gates.min_fp32_metric on the evaluation data before it is trained; check labels, "
+            "mean, std, scale and channel order in `preprocess`: %s=%.4f least=%.4f",
+            state.report.metric_name, state.report.fp32->share(), least)),
+        "GATE_FAILED");
+  }
+  // What was measured makes better guesses of what is to come.
+  const double seconds = state.fp32_seconds;
+  const double sample = seconds / static_cast<double>(state.eval->size());
+  const v1::TrainingConfig& training = state.config.training();
+  state.meter.Estimate("verify_import", seconds + 2);
+  state.meter.Estimate("calibrate", sample * 2 * state.config.calibration().samples());
+  state.meter.Estimate("evaluate_ptq", 1.5 * seconds);
+  const double train = sample * 4 * training.batch_size() * training.steps() + 1.5 * seconds;
+  state.meter.Estimate("train_plain_qat", train);
+  state.meter.Estimate("train", train);
+  state.meter.Estimate("check_deployed", 2 * seconds + 5);
+  return absl::OkStatus();
+}
+
+absl::Status EvaluatePtq(PipelineState& state) {
+  PACTORY_RETURN_IF_ERROR(state.meter.Start("evaluate_ptq"));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs,
+                           ChooseQuantizers(state.plan, state.histograms, PtqBaseline(state.config)));
+  PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<QuantizedModel> model, QuantizedModel::Create(state.quantized_graph, specs));
+  model->To(state.device);
+  PACTORY_ASSIGN_OR_RETURN(const at::Tensor answers, AnswersOf(state, *model, 0, 1));
+  PACTORY_ASSIGN_OR_RETURN(state.report.ptq, MeasureMetric(state, answers));
+  return absl::OkStatus();
+}
+
+}  // namespace pactory::quant

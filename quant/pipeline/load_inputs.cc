@@ -1,0 +1,133 @@
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/sha256.h"
+#include "base/status_macros.h"
+#include "config/config_rules.h"
+#include "quant/onnx/import.h"
+#include "quant/passes/pass_runner.h"
+#include "quant/pipeline/device.h"
+#include "quant/pipeline/stages.h"
+#include "quant/training/output_head.h"
+
+namespace pactory::quant {
+namespace {
+
+// An error keeps a reason it has.
+absl::Status Because(absl::Status status, absl::string_view reason) {
+  if (status.ok() || !ReasonOf(status).empty()) return status;
+  return WithReason(std::move(status), reason);
+}
+
+absl::Status LoadConfig(PipelineState& state) {
+  state.config = state.job.config;
+  FillDefaults(state.config);
+  // The field's own reason is for the API; a job's error names the config.
+  const absl::Status valid = ValidateConfig(state.config);
+  if (!valid.ok()) return WithReason(valid, "BAD_CONFIG");
+  return absl::OkStatus();
+}
+
+absl::Status LoadModel(PipelineState& state) {
+  PACTORY_ASSIGN_OR_RETURN(state.graph, ImportOnnxFile(state.job.model_path));
+  PACTORY_RETURN_IF_ERROR(PrepareGraph(state.graph).status());
+  if (state.graph.inputs.size() != 1) {
+    return absl::UnimplementedError(
+        absl::StrCat("model must have one input to be trained on a dataset: inputs=", state.graph.inputs.size()));
+  }
+  if (state.graph.outputs.empty()) return absl::InvalidArgumentError("model must have an output");
+  PACTORY_ASSIGN_OR_RETURN(state.fp32, Executor::Create(state.graph));
+  state.fp32->To(state.device);
+  state.logits = FindLogits(state.graph);
+  PACTORY_ASSIGN_OR_RETURN(state.model_sha256, Sha256HexOfFile(state.job.model_path));
+  std::error_code error;
+  state.report.fp32_bytes = static_cast<int64_t>(std::filesystem::file_size(state.job.model_path, error));
+  return absl::OkStatus();
+}
+
+absl::Status LoadData(PipelineState& state) {
+  const ValueInfo& input = state.graph.inputs[0];
+  PACTORY_ASSIGN_OR_RETURN(state.train, OpenDataset(state.job.train_data_path, state.config.preprocess(), input));
+  PACTORY_ASSIGN_OR_RETURN(state.eval, OpenDataset(state.job.eval_data_path, state.config.preprocess(), input));
+  PACTORY_ASSIGN_OR_RETURN(state.train_sha256, Sha256HexOfFile(state.job.train_data_path));
+  PACTORY_ASSIGN_OR_RETURN(state.eval_sha256, Sha256HexOfFile(state.job.eval_data_path));
+  state.report.eval_samples = state.eval->size();
+  // A model exported with a fixed batch takes no other.
+  if (!input.dims.empty() && input.dims[0] > 0) {
+    const int32_t batch = static_cast<int32_t>(input.dims[0]);
+    state.report.warnings.push_back(absl::StrCat("the model's batch is fixed at ", batch, "; batch sizes were set to it"));
+    state.config.mutable_training()->set_batch_size(batch);
+    state.config.mutable_evaluation()->set_batch_size(batch);
+    if (state.eval->size() % batch != 0 || state.train->size() < batch) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("number of samples must be a multiple of the model's fixed batch; export the model with a free first "
+                       "axis: batch=", batch, " eval samples=", state.eval->size(), " train samples=", state.train->size()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ChooseMetric(PipelineState& state) {
+  auto* evaluation = state.config.mutable_evaluation();
+  if (evaluation->metric() == v1::EvaluationConfig::METRIC_UNSPECIFIED) {
+    evaluation->set_metric(state.eval->has_labels() ? v1::EvaluationConfig::TOP1 : v1::EvaluationConfig::AGREEMENT);
+  }
+  if (evaluation->metric() == v1::EvaluationConfig::TOP1 && !state.eval->has_labels()) {
+    return InvalidField("evaluation.metric", "TOP1 needs labels in the evaluation data; set it to AGREEMENT");
+  }
+  state.report.metric_name = evaluation->metric() == v1::EvaluationConfig::TOP1 ? "top1" : "agreement";
+  if (!state.config.training().enabled()) return absl::OkStatus();
+  PACTORY_ASSIGN_OR_RETURN(const LossWeights weights,
+                           ReadLossWeights(state.config.training(),
+                                           state.train->has_labels() ? Labels::kPresent : Labels::kAbsent));
+  state.config.mutable_training()->set_task_loss_weight(weights.task);
+  return absl::OkStatus();
+}
+
+void LoadCheckpoint(PipelineState& state) {
+  if (state.job.checkpoint_path.empty()) return;
+  auto checkpoint = ReadCheckpoint(state.job.checkpoint_path);
+  if (checkpoint.ok()) {
+    state.resume = *std::move(checkpoint);
+  } else {
+    // A job is worth more than its checkpoint.
+    state.report.warnings.push_back(absl::StrCat("training starts anew: ", checkpoint.status().message()));
+  }
+}
+
+void PlanStages(PipelineState& state) {
+  const v1::TrainingConfig& training = state.config.training();
+  const double seconds = 0.002 * static_cast<double>(state.eval->size());
+  const double step = 0.02 * training.batch_size();
+  state.meter.Plan("evaluate_fp32", seconds);
+  if (!state.job.runtime_check_command.empty()) state.meter.Plan("verify_import", seconds);
+  state.meter.Plan("calibrate", 0.005 * state.config.calibration().samples());
+  state.meter.Plan("evaluate_ptq", seconds);
+  if (training.enabled() && training.plain_qat_baseline()) state.meter.Plan("train_plain_qat", step * training.steps());
+  if (training.enabled()) state.meter.Plan("train", step * training.steps() + seconds);
+  state.meter.Plan("measure_layers", 1);
+  state.meter.Plan("export", 1);
+  if (!state.job.runtime_check_command.empty()) state.meter.Plan("check_deployed", 2 * seconds + 3);
+  state.meter.Plan("report", 1);
+}
+
+}  // namespace
+
+absl::Status LoadInputs(PipelineState& state) {
+  state.meter.Plan("load", 1);
+  PACTORY_RETURN_IF_ERROR(state.meter.Start("load"));
+  PACTORY_RETURN_IF_ERROR(LoadConfig(state));
+  PACTORY_ASSIGN_OR_RETURN(state.device, ChooseDevice(state.config.device()));
+  PACTORY_RETURN_IF_ERROR(Because(LoadModel(state), "BAD_MODEL"));
+  PACTORY_RETURN_IF_ERROR(Because(LoadData(state), "BAD_DATA"));
+  const absl::Status metric = ChooseMetric(state);
+  if (!metric.ok()) return WithReason(metric, "BAD_CONFIG");
+  LoadCheckpoint(state);
+  PlanStages(state);
+  return absl::OkStatus();
+}
+
+}  // namespace pactory::quant

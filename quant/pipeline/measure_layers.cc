@@ -1,0 +1,145 @@
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "base/status_macros.h"
+#include "quant/data/data_order.h"
+#include "quant/guard.h"
+#include "quant/pipeline/stages.h"
+
+namespace pactory::quant {
+namespace {
+
+// Enough for two figures of a share or a ratio; whole activations are held, so batches are small.
+constexpr int64_t kSamples = 64;
+constexpr int64_t kBatch = 8;
+
+struct Power {
+  double signal = 0;
+  double noise = 0;
+};
+
+struct Clipped {
+  int64_t clipped = 0;
+  int64_t total = 0;
+};
+
+struct Measurements {
+  // By value name.
+  std::map<std::string, Power> layers;
+  // By quantizer id.
+  std::map<std::string, Clipped> quantizers;
+};
+
+void AddClipped(const at::Tensor& x, const Quantizer& quantizer, Clipped& counts) {
+  const double scale = quantizer.Scales({}).item<float>();
+  const Grid grid = quantizer.grid();
+  counts.total += x.numel();
+  counts.clipped += x.gt(scale * static_cast<double>(grid.qmax)).sum().item<int64_t>();
+  if (grid.qmin < 0) counts.clipped += x.lt(scale * static_cast<double>(grid.qmin)).sum().item<int64_t>();
+}
+
+absl::Status MeasureBatch(PipelineState& state, const at::Tensor& x, const std::vector<std::string>& outputs,
+                          const std::vector<std::string>& activations, Measurements& sums) {
+  std::vector<std::string> fetched = outputs;
+  fetched.insert(fetched.end(), activations.begin(), activations.end());
+  std::vector<at::Tensor> reference, quantized;
+  PACTORY_ASSIGN_OR_RETURN(reference, state.fp32->RunAndFetch({x}, outputs));
+  PACTORY_ASSIGN_OR_RETURN(quantized, state.trained->executor().RunAndFetch({x}, fetched));
+  return GuardTorch("layer measurement", [&] {
+    const size_t first_reference = state.graph.outputs.size();
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const at::Tensor exact = reference[first_reference + i].to(at::kDouble);
+      const at::Tensor difference = quantized[first_reference + i].to(at::kDouble) - exact;
+      sums.layers[outputs[i]].signal += exact.square().sum().item<double>();
+      sums.layers[outputs[i]].noise += difference.square().sum().item<double>();
+    }
+    for (size_t i = 0; i < activations.size(); ++i) {
+      AddClipped(quantized[first_reference + outputs.size() + i], *state.trained->Find(activations[i]),
+                 sums.quantizers[activations[i]]);
+    }
+    return absl::OkStatus();
+  });
+}
+
+QuantizerReport DescribeQuantizer(const Quantizer& quantizer, const at::Tensor& values) {
+  QuantizerReport report;
+  const QuantizerSpec& spec = quantizer.spec();
+  report.name = spec.id;
+  report.target = spec.target == QuantizerTarget::kWeight ? "weight" : "activation";
+  report.method = v1::QuantizerMethod_Name(spec.method);
+  report.bits = spec.bits;
+  report.is_signed = quantizer.grid().qmin < 0;
+  const at::Tensor scales = quantizer.Scales(values).to(at::kDouble).contiguous();
+  report.scales.assign(scales.const_data_ptr<double>(), scales.const_data_ptr<double>() + scales.numel());
+  return report;
+}
+
+void ReportQuantizers(PipelineState& state, const Measurements& sums) {
+  for (const auto& quantizer : state.trained->quantizers()) {
+    const QuantizerSpec& spec = quantizer->spec();
+    const bool is_weight = spec.target == QuantizerTarget::kWeight;
+    QuantizerReport report =
+        DescribeQuantizer(*quantizer, is_weight ? state.trained->parameters().at(spec.id) : at::Tensor());
+    for (const ActivationPlacement& placement : state.plan.activations) {
+      if (placement.id == spec.id) report.node = placement.node;
+    }
+    for (const WeightPlacement& placement : state.plan.weights) {
+      if (placement.id == spec.id) report.node = placement.node;
+    }
+    if (quantizer->alpha() != nullptr) {
+      report.alpha = quantizer->alpha()->item<double>();
+      report.alpha_initial = spec.threshold;
+    }
+    if (const auto counts = sums.quantizers.find(spec.id); counts != sums.quantizers.end() && counts->second.total > 0) {
+      report.clipped_share = static_cast<double>(counts->second.clipped) / static_cast<double>(counts->second.total);
+    }
+    state.report.quantizers.push_back(std::move(report));
+  }
+}
+
+void ReportLayers(PipelineState& state, const Measurements& sums) {
+  for (const LayerPlan& layer : state.plan.layers) {
+    LayerReport report{.name = layer.node, .op = layer.op_type, .float_reason = layer.float_reason};
+    for (const std::string* name : {&layer.weight, &layer.bias}) {
+      if (const auto found = state.graph.initializers.find(*name); found != state.graph.initializers.end()) {
+        report.params += found->second.numel();
+      }
+    }
+    if (const Quantizer* weight = state.trained->Find(layer.weight_quantizer)) report.weight_bits = weight->spec().bits;
+    if (const Quantizer* input = state.trained->Find(layer.input_quantizer)) report.activation_bits = input->spec().bits;
+    if (const auto power = sums.layers.find(layer.output); power != sums.layers.end() && power->second.noise > 0) {
+      report.sqnr_db = 10 * std::log10(power->second.signal / power->second.noise);
+    }
+    state.report.layers.push_back(std::move(report));
+  }
+}
+
+}  // namespace
+
+absl::Status MeasureLayers(PipelineState& state) {
+  PACTORY_RETURN_IF_ERROR(state.meter.Start("measure_layers"));
+  c10::NoGradGuard no_grad;
+  std::vector<std::string> outputs, activations;
+  for (const LayerPlan& layer : state.plan.layers) outputs.push_back(layer.output);
+  for (const ActivationPlacement& placement : state.plan.activations) activations.push_back(placement.id);
+  Measurements sums;
+  // Of the training data: the evaluation set is for measuring the whole.
+  std::vector<int64_t> order = ShuffledOrder(state.train->size(), static_cast<uint64_t>(state.config.training().seed()), -1);
+  const int64_t batch = std::min<int64_t>(kBatch, state.config.training().batch_size());
+  const int64_t count = std::min<int64_t>(kSamples, static_cast<int64_t>(order.size())) / batch * batch;
+  for (int64_t begin = 0; begin < count; begin += batch) {
+    PACTORY_ASSIGN_OR_RETURN(const Batch samples, state.train->Read(absl::MakeConstSpan(order).subspan(begin, batch)));
+    PACTORY_RETURN_IF_ERROR(MeasureBatch(state, samples.x.to(state.device), outputs, activations, sums));
+    PACTORY_RETURN_IF_ERROR(state.meter.Advance(static_cast<double>(begin + batch) / static_cast<double>(count)));
+  }
+  ReportQuantizers(state, sums);
+  ReportLayers(state, sums);
+  return absl::OkStatus();
+}
+
+}  // namespace pactory::quant

@@ -1,0 +1,39 @@
+// NumPy .npy files of float32: the form in which arrays go to the runtime check and come back. Stateless.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace pactory::quant {
+
+/// Writes an array row by row, so that a dataset never lies in memory as a whole. Not thread-safe.
+class NpyWriter {
+ public:
+  /// Opens `path` for an array of `shape`.
+  static absl::StatusOr<NpyWriter> Create(const std::string& path, const std::vector<int64_t>& shape);
+
+  /// Appends rows of the first axis.
+  absl::Status Append(const at::Tensor& rows);
+
+  /// Ends the file; FAILED_PRECONDITION where fewer or more elements came than the shape holds.
+  absl::Status Finish();
+
+ private:
+  NpyWriter(std::string path, std::ofstream file, int64_t elements);
+
+  std::string path_;
+  std::ofstream file_;
+  int64_t missing_;
+};
+
+/// Reads a float32 array in C order; INVALID_ARGUMENT names the path and what is wrong.
+absl::StatusOr<at::Tensor> ReadNpy(const std::string& path);
+
+}  // namespace pactory::quant

@@ -1,0 +1,53 @@
+#include "quant/pipeline/pipeline.h"
+
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "quant/pipeline/environment.h"
+#include "quant/pipeline/stages.h"
+
+namespace pactory::quant {
+namespace {
+
+absl::Status MakeOutputDir(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (!error) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("output folder must be writable: path=", path, ": ", error.message()));
+}
+
+absl::Status RunStages(PipelineState& state) {
+  PACTORY_RETURN_IF_ERROR(MakeOutputDir(state.job.output_dir));
+  PACTORY_RETURN_IF_ERROR(LoadInputs(state));
+  // Before anything is trained: is the model what its owner says it is, and do we run it as the runtime does?
+  PACTORY_RETURN_IF_ERROR(EvaluateFp32(state));
+  PACTORY_RETURN_IF_ERROR(VerifyImport(state));
+  PACTORY_RETURN_IF_ERROR(CalibrateRanges(state));
+  PACTORY_RETURN_IF_ERROR(EvaluatePtq(state));
+  PACTORY_RETURN_IF_ERROR(TrainPlainBaseline(state));
+  PACTORY_RETURN_IF_ERROR(TrainModel(state));
+  PACTORY_RETURN_IF_ERROR(MeasureLayers(state));
+  PACTORY_RETURN_IF_ERROR(WriteModel(state));
+  PACTORY_RETURN_IF_ERROR(CheckDeployed(state));
+  // The report comes before the gates: who fails them needs it most.
+  PACTORY_RETURN_IF_ERROR(WriteReports(state));
+  return CheckGates(state);
+}
+
+}  // namespace
+
+absl::StatusOr<PipelineResult> RunPipeline(const QuantizationJob& job, JobListener& listener) {
+  PipelineState state(job, listener);
+  state.report.job = job.name;
+  PACTORY_RETURN_IF_ERROR(RunStages(state));
+  state.meter.Finish();
+  return PipelineResult{.report = std::move(state.report),
+                        .files = {{"model.int8.onnx", "application/octet-stream"},
+                                  {"report.json", "application/json"},
+                                  {"report.html", "text/html"},
+                                  {"manifest.json", "application/json"}}};
+}
+
+}  // namespace pactory::quant

@@ -1,0 +1,66 @@
+// What the stages of one job hand on to each other. Used by the pipeline's stages alone. Not thread-safe.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "quant/data/dataset.h"
+#include "quant/execution/executor.h"
+#include "quant/exporting/export_model.h"
+#include "quant/observers/histogram.h"
+#include "quant/passes/insert_quantizers.h"
+#include "quant/pipeline/job.h"
+#include "quant/pipeline/progress_meter.h"
+#include "quant/pipeline/report.h"
+#include "quant/quantizers/quantized_model.h"
+#include "quant/training/checkpoint.h"
+#include "quant/training/teacher.h"
+
+namespace pactory::quant {
+
+/// The state of one job.
+struct PipelineState {
+  PipelineState(const QuantizationJob& job, JobListener& listener) : job(job), listener(listener), meter(listener) {}
+
+  const QuantizationJob& job;
+  JobListener& listener;
+  ProgressMeter meter;
+  /// Complete.
+  v1::QuantizationConfig config;
+  at::Device device = at::kCPU;
+  Report report;
+
+  /// Set by LoadInputs.
+  std::string model_sha256, train_sha256, eval_sha256;
+  std::unique_ptr<Dataset> train, eval;
+  /// Prepared for quantization, in float.
+  Graph graph;
+  std::string logits;
+  std::unique_ptr<Executor> fp32;
+  std::optional<Checkpoint> resume;
+
+  /// Set by EvaluateFp32: first outputs over the evaluation set, on the CPU.
+  at::Tensor fp32_answers;
+  double fp32_seconds = 0;
+
+  /// Set by PlaceQuantizers and CalibrateRanges.
+  Graph quantized_graph;
+  QuantizationPlan plan;
+  std::map<std::string, AbsHistogram> histograms;
+  std::unique_ptr<Teacher> teacher;
+
+  /// Set by TrainModel (or, without training, by the PTQ stage): the model that is exported, and its answers.
+  std::unique_ptr<QuantizedModel> trained;
+  at::Tensor trained_answers;
+
+  /// Set by WriteModel.
+  ExportedModel exported;
+  std::string exported_path;
+};
+
+}  // namespace pactory::quant

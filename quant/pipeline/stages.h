@@ -1,0 +1,54 @@
+// The stages of a job, in their order; pipeline.cc runs them. Each reads and fills in PipelineState, one file each. An error
+// carries the job's reason (base/error.h). Not thread-safe.
+#pragma once
+
+#include "absl/status/status.h"
+#include "pactory/v1/quantization.pb.h"
+#include "quant/evaluation/accuracy.h"
+#include "quant/pipeline/pipeline_state.h"
+
+namespace pactory::quant {
+
+/// Reads model, data, config and checkpoint and checks that they fit together. BAD_MODEL, UNSUPPORTED_OP, BAD_DATA, BAD_CONFIG.
+absl::Status LoadInputs(PipelineState& state);
+
+/// Measures the uploaded model on the evaluation set. GATE_FAILED below gates.min_fp32_metric.
+absl::Status EvaluateFp32(PipelineState& state);
+
+/// Runs the uploaded file in the runtime: this engine must give the same answers. GATE_FAILED where it does not.
+absl::Status VerifyImport(PipelineState& state);
+
+/// Places the quantizers and measures the ranges of the activations.
+absl::Status CalibrateRanges(PipelineState& state);
+
+/// Evaluates the model quantized by max|x| alone.
+absl::Status EvaluatePtq(PipelineState& state);
+
+/// Trains and evaluates the baseline without alpha, where the config asks for it.
+absl::Status TrainPlainBaseline(PipelineState& state);
+
+/// Trains the model by the config and evaluates it; without training, takes the calibrated ranges.
+absl::Status TrainModel(PipelineState& state);
+
+/// Measures layers and quantizers of the trained model against FP32.
+absl::Status MeasureLayers(PipelineState& state);
+
+/// Writes model.int8.onnx.
+absl::Status WriteModel(PipelineState& state);
+
+/// Runs the file in the runtime over the whole evaluation set, and both files for latency.
+absl::Status CheckDeployed(PipelineState& state);
+
+/// Holds the result against the config's gates. GATE_FAILED names the gate and the numbers.
+absl::Status CheckGates(const PipelineState& state);
+
+/// Writes report.json, report.html and manifest.json.
+absl::Status WriteReports(PipelineState& state);
+
+/// Returns the job's metric of some answers on the evaluation set.
+absl::StatusOr<Accuracy> MeasureMetric(const PipelineState& state, const at::Tensor& answers);
+
+/// Evaluates a model on the evaluation set: its answers. Advances the present stage from `from` to `to`.
+absl::StatusOr<at::Tensor> AnswersOf(PipelineState& state, QuantizedModel& model, double from, double to);
+
+}  // namespace pactory::quant
