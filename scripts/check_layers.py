@@ -42,7 +42,6 @@ QUANT_ORDER = [
     {"execution", "data"},
     {"passes", "observers", "kernels"},
     {"quantizers"},
-    {"insertion"},
     {"training", "evaluation"},
     {"exporting"},
     {"pipeline"},
@@ -98,8 +97,6 @@ def check_include(source, include):
         return f"{folder} may not include {target}: {include}"
     if folder == "quant" and target == "quant":
         return check_quant(source, include)
-    if folder == "quant" and source.startswith("quant/quantizers/") and include.startswith("quant/quantizers/"):
-        return None
     return None
 
 
