@@ -18,6 +18,7 @@
 #include "quant/execution/executor.h"
 #include "quant/onnx/import.h"
 #include "quant/onnx/tensor.h"
+#include "quant/passes/pass_runner.h"
 #include "workers/trainer/commands.h"
 
 namespace pactory {
@@ -98,6 +99,12 @@ CaseResult RunCase(const Case& one, const std::string& passes) {
     return result;
   }
   for (const quant::Node* node : quant::UnsupportedNodes(*graph)) result.unsupported_ops.push_back(node->op_type);
+  if (passes == "all") {
+    if (const auto reports = quant::PrepareGraph(*graph); !reports.ok()) {
+      result.refused = Prefixed(reports.status(), absl::StrCat(one.model, ": "));
+      return result;
+    }
+  }
   absl::StatusOr<std::unique_ptr<quant::Executor>> executor = quant::Executor::Create(*graph);
   if (!executor.ok()) {
     result.refused = Prefixed(executor.status(), absl::StrCat(one.model, ": "));
