@@ -56,7 +56,10 @@ class Inserter {
 
   LayerPlan PlanLayer(const Node& node, bool is_edge) {
     const OpDefinition& op = *FindOp(graph_, node);
-    LayerPlan layer{.node = node.name, .op_type = node.op_type, .output = node.outputs[0]};
+    LayerPlan layer;
+    layer.node = node.name;
+    layer.op_type = node.op_type;
+    layer.output = node.outputs[0];
     const LayerRule rule = overrides_.RuleOf(node);
     const std::string& weight = node.inputs[op.weight_input];
     const auto stored = graph_.initializers.find(weight);

@@ -163,7 +163,8 @@ absl::Status TrainingLoop::RollBack(double loss) {
 }
 
 void TrainingLoop::RecordAlphas() {
-  AlphaRecord record{.step = step_};
+  AlphaRecord record;
+  record.step = step_;
   for (const auto& quantizer : model_.quantizers()) {
     if (quantizer->alpha() != nullptr) record.values.push_back(quantizer->alpha()->item<double>());
   }

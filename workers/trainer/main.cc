@@ -11,6 +11,8 @@ int main(int argc, char** argv) {
   app.failure_message(CLI::FailureMessage::help);
   int exit_code = pactory::kExitDone;
   pactory::AddRunCommand(app, &exit_code);
+  pactory::AddJobCommand(app, &exit_code);
+  pactory::AddQuantizeCommand(app, &exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,0 +1,141 @@
+#include "quant/pipeline/report_json.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "config/config_text.h"
+
+namespace pactory::quant {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// JSON has no NaN and no infinity.
+Json Number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json OptionalNumber(const std::optional<double>& value) { return value.has_value() ? Number(*value) : Json(nullptr); }
+
+Json Measured(const std::optional<Accuracy>& accuracy) {
+  if (!accuracy.has_value()) return nullptr;
+  const Interval interval = WilsonInterval95(*accuracy);
+  return {{"metric", accuracy->share()}, {"interval95", {interval.low, interval.high}}, {"right", accuracy->right},
+          {"total", accuracy->total}};
+}
+
+Json Share(const std::optional<Accuracy>& accuracy) {
+  return accuracy.has_value() ? Json(accuracy->share()) : Json(nullptr);
+}
+
+Json Breakdown(const SizeBreakdown& sizes) {
+  return {{"weights", sizes.weights}, {"scales", sizes.scales}, {"biases", sizes.biases}, {"nodes", sizes.nodes},
+          {"other", sizes.other}};
+}
+
+Json Quantizers(const Report& report) {
+  Json list = Json::array();
+  for (const QuantizerReport& q : report.quantizers) {
+    Json scales = Json::array();
+    for (const double scale : q.scales) scales.push_back(scale);
+    list.push_back({{"name", q.name},
+                    {"node", q.node},
+                    {"target", q.target},
+                    {"method", q.method},
+                    {"bits", q.bits},
+                    {"signed", q.is_signed},
+                    {"scale", q.scales.size() == 1 ? scales[0] : scales},
+                    {"alpha", OptionalNumber(q.alpha)},
+                    {"alpha_initial", OptionalNumber(q.alpha_initial)},
+                    {"clipped_share", OptionalNumber(q.clipped_share)}});
+  }
+  return list;
+}
+
+Json Layers(const Report& report) {
+  Json list = Json::array();
+  for (const LayerReport& layer : report.layers) {
+    list.push_back({{"name", layer.name},
+                    {"op", layer.op},
+                    {"params", layer.params},
+                    {"precision", layer.float_reason.empty() ? "int8" : "float"},
+                    {"float_reason", layer.float_reason.empty() ? Json(nullptr) : Json(layer.float_reason)},
+                    {"weight_bits", layer.weight_bits},
+                    {"activation_bits", layer.activation_bits},
+                    {"sqnr_db", OptionalNumber(layer.sqnr_db)}});
+  }
+  return list;
+}
+
+Json History(const TrainingHistory& history) {
+  Json loss = Json::array(), evaluations = Json::array(), steps = Json::array(), alphas = Json::object();
+  for (const StepRecord& record : history.steps) {
+    loss.push_back({{"step", record.step},
+                    {"loss", Number(record.loss)},
+                    {"learning_rate", Number(record.learning_rate)},
+                    {"gradient_norm", Number(record.gradient_norm)}});
+  }
+  for (const EvaluationRecord& record : history.evaluations) {
+    evaluations.push_back({{"step", record.step}, {"metric", Number(record.metric)}});
+  }
+  for (const AlphaRecord& record : history.alphas) steps.push_back(record.step);
+  for (size_t i = 0; i < history.alpha_names.size(); ++i) {
+    Json values = Json::array();
+    for (const AlphaRecord& record : history.alphas) values.push_back(Number(record.values[i]));
+    alphas[history.alpha_names[i]] = std::move(values);
+  }
+  return {{"steps", loss},
+          {"evaluations", evaluations},
+          {"alphas", {{"step", steps}, {"values", alphas}}},
+          {"rollbacks", history.rollbacks}};
+}
+
+}  // namespace
+
+std::string ReportToJson(const Report& report) {
+  Json timing = Json::object();
+  for (const auto& [stage, seconds] : report.timing) timing[stage] = seconds;
+  Json warnings = Json::array();
+  for (const std::string& warning : report.warnings) warnings.push_back(warning);
+  const Json json = {
+      {"schema", 1},
+      {"job", report.job.empty() ? Json(nullptr) : Json(report.job)},
+      {"metric_name", report.metric_name},
+      {"eval_samples", report.eval_samples},
+      {"fp32", Measured(report.fp32)},
+      {"ptq", Measured(report.ptq)},
+      {"qat_plain", Measured(report.qat_plain)},
+      {"qat", Measured(report.qat)},
+      {"deployed", Measured(report.deployed)},
+      {"agreement",
+       {{"top1", Share(report.agreement_trained)},
+        {"top1_fp32", Share(report.agreement_fp32)},
+        {"import", Share(report.agreement_import)}}},
+      {"size_bytes",
+       {{"fp32", report.fp32_bytes},
+        {"int8", report.int8_bytes},
+        {"breakdown", {{"fp32", Breakdown(report.fp32_breakdown)}, {"int8", Breakdown(report.int8_breakdown)}}}}},
+      {"latency_ms", {{"fp32", OptionalNumber(report.fp32_latency_ms)}, {"int8", OptionalNumber(report.int8_latency_ms)}}},
+      {"runtime",
+       {{"name", report.runtime_name},
+        {"version", report.runtime_version},
+        {"instruction_set", report.instruction_set},
+        {"onnx_checker", report.onnx_checker}}},
+      {"quantizers", Quantizers(report)},
+      {"layers", Layers(report)},
+      {"training", History(report.history)},
+      {"training_plain", report.plain_history.has_value() ? History(*report.plain_history) : Json(nullptr)},
+      {"resumed_from_step", report.resumed_from_step},
+      {"timing", timing},
+      {"environment",
+       {{"pactory", report.environment.pactory_version},
+        {"libtorch", report.environment.libtorch_version},
+        {"cpu", report.environment.cpu},
+        {"threads", report.environment.threads},
+        {"device", report.environment.device}}},
+      {"config", Json::parse(ConfigToJson(report.config), nullptr, false)},
+      {"warnings", warnings},
+  };
+  // Names come from the model and may be no UTF-8.
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace pactory::quant

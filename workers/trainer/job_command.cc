@@ -1,0 +1,124 @@
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <new>
+
+#include "absl/strings/str_cat.h"
+#include "base/logging.h"
+#include "quant/pipeline/pipeline.h"
+#include "workers/trainer/commands.h"
+#include "workers/trainer/event_pipe.h"
+#include "workers/trainer/job_error.h"
+#include "workers/trainer/stop_signal.h"
+
+namespace pactory {
+namespace {
+
+constexpr int kEventFd = 3;
+
+// Hands on what the pipeline says; a broken pipe means that the agent is gone and nobody waits for the result.
+class PipeListener : public quant::JobListener {
+ public:
+  explicit PipeListener(EventPipe& pipe) : pipe_(pipe) {}
+
+  void OnProgress(const v1::Progress& progress) override {
+    v1::TrainerEvent event;
+    *event.mutable_progress() = progress;
+    pipe_.Send(event);
+  }
+
+  void OnMetrics(const std::vector<v1::Metric>& metrics) override {
+    v1::TrainerEvent event;
+    for (const v1::Metric& metric : metrics) *event.mutable_metrics()->add_metrics() = metric;
+    pipe_.Send(event);
+  }
+
+  void OnCheckpoint(const std::string& path, int64_t step) override {
+    v1::TrainerEvent event;
+    event.mutable_checkpoint()->set_path(path);
+    event.mutable_checkpoint()->set_step(step);
+    pipe_.Send(event);
+  }
+
+  bool StopRequested() const override { return StopSignalled() || pipe_.broken(); }
+
+ private:
+  EventPipe& pipe_;
+};
+
+quant::QuantizationJob ToQuantizationJob(const v1::TrainerJob& job) {
+  return {.name = job.job(),
+          .model_path = job.model_path(),
+          .train_data_path = job.train_data().path(),
+          .eval_data_path = job.eval_data().path(),
+          .config = job.config(),
+          .output_dir = job.output_dir(),
+          .checkpoint_path = job.checkpoint_path(),
+          .runtime_check_command = {job.runtime_check_command().begin(), job.runtime_check_command().end()}};
+}
+
+// Nothing may leave this process but an event: an exception here is a fault of ours that the agent should be able to name.
+absl::StatusOr<quant::PipelineResult> RunGuarded(const quant::QuantizationJob& job, quant::JobListener& listener) {
+  try {
+    return quant::RunPipeline(job, listener);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory");
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("unexpected: ", error.what()));
+  }
+}
+
+int FailWith(EventPipe& pipe, const absl::Status& status) {
+  v1::TrainerEvent event;
+  *event.mutable_error() = ToJobError(status);
+  spdlog::error("{}: {}", event.error().reason(), event.error().message());
+  pipe.Send(event);
+  return kExitFailed;
+}
+
+int RunJob() {
+  if (fcntl(kEventFd, F_GETFD) < 0) {
+    spdlog::error("file descriptor 3 must be open for events; this subcommand is run by the worker agent");
+    return kExitUsage;
+  }
+  CatchStopSignals();
+  EventPipe pipe(kEventFd);
+  auto job = ReadJob(STDIN_FILENO);
+  if (!job.ok()) return FailWith(pipe, job.status());
+  PipeListener listener(pipe);
+  const auto result = RunGuarded(ToQuantizationJob(*job), listener);
+  if (!result.ok() && (absl::IsCancelled(result.status()) || StopSignalled())) {
+    spdlog::info("{}", std::string(result.status().message()));
+    return kExitTerminated;
+  }
+  if (!result.ok()) return FailWith(pipe, result.status());
+  v1::TrainerEvent event;
+  for (const quant::OutputFile& file : result->files) {
+    auto* output = event.mutable_result()->add_files();
+    output->set_name(file.name);
+    output->set_media_type(file.media_type);
+  }
+  pipe.Send(event);
+  return pipe.broken() ? kExitFailed : kExitDone;
+}
+
+}  // namespace
+
+void AddJobCommand(CLI::App& app, int* exit_code) {
+  CLI::App* command = app.add_subcommand(
+      "job",
+      "Runs one job for the worker agent: reads a TrainerJob from standard input, writes TrainerEvents to file descriptor 3. "
+      "Exit status 0 done, 1 failed, 143 ended by SIGTERM.");
+  command->callback([exit_code] {
+    if (const absl::Status status = InitLogging({.program = "pactory-trainer"}); !status.ok()) {
+      *exit_code = kExitFailed;
+      return;
+    }
+    *exit_code = RunJob();
+  });
+}
+
+}  // namespace pactory
