@@ -1,0 +1,113 @@
+#include "server/job_admission.h"
+
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "config/config_rules.h"
+#include "server/request_fields.h"
+
+namespace pactory {
+namespace {
+
+constexpr int kDefaultMaxAttempts = 3;
+constexpr int kMaxMaxAttempts = 20;
+constexpr int64_t kDefaultDeadlineSeconds = 24 * 3600;
+constexpr int64_t kMaxDeadlineSeconds = 30 * 24 * 3600;
+
+absl::Status CompleteLimits(v1::JobSpec& spec) {
+  if (spec.max_attempts() < 0 || spec.max_attempts() > kMaxMaxAttempts) {
+    return InvalidField("job.spec.max_attempts", absl::StrCat("must be 1 to ", kMaxMaxAttempts, ": ", spec.max_attempts()));
+  }
+  if (spec.max_attempts() == 0) spec.set_max_attempts(kDefaultMaxAttempts);
+  if (!spec.has_deadline()) spec.mutable_deadline()->set_seconds(kDefaultDeadlineSeconds);
+  const int64_t seconds = spec.deadline().seconds();
+  if (seconds < 1 || seconds > kMaxDeadlineSeconds || spec.deadline().nanos() < 0) {
+    return InvalidField("job.spec.deadline", absl::StrCat("must be 1 s to ", kMaxDeadlineSeconds, " s: ", seconds, " s"));
+  }
+  return absl::OkStatus();
+}
+
+// The message of the config's rules names a field of the config; here it is one of the job.
+absl::Status AsFieldOfJob(const absl::Status& status) {
+  if (status.ok() || FieldOf(status).empty()) return status;
+  const std::string field = absl::StrCat("job.spec.config.", FieldOf(status));
+  const absl::string_view message = status.message();
+  const std::string own_prefix = absl::StrCat(FieldOf(status), ": ");
+  const bool prefixed = message.substr(0, own_prefix.size()) == own_prefix;
+  return InvalidField(field, prefixed ? message.substr(own_prefix.size()) : message);
+}
+
+absl::Status CheckLabels(const v1::QuantizationConfig& config, const DatasetFacts& train, const DatasetFacts& eval) {
+  if (config.training().task_loss_weight() > 0 && train.labelled == false) {
+    return InvalidField("job.spec.config.training.task_loss_weight",
+                        "must be 0 for training data without labels (`y`); use the distillation loss alone");
+  }
+  if (config.evaluation().metric() == v1::EvaluationConfig::TOP1 && eval.labelled == false) {
+    return InvalidField("job.spec.config.evaluation.metric", "must be AGREEMENT for evaluation data without labels (`y`)");
+  }
+  return absl::OkStatus();
+}
+
+std::string ShapeText(const std::vector<int64_t>& dims) { return absl::StrCat("[N,", absl::StrJoin(dims, ","), "]"); }
+
+}  // namespace
+
+absl::Status CheckOps(const v1::Model& model, const std::vector<v1::Worker>& workers) {
+  std::set<std::string> supported;
+  for (const v1::Worker& worker : workers) supported.insert(worker.capabilities().ops().begin(), worker.capabilities().ops().end());
+  if (supported.empty()) return absl::OkStatus();
+  std::vector<std::string> missing;
+  for (const v1::OpCount& op : model.ops()) {
+    if (supported.count(op.op()) != 0) continue;
+    std::string text = absl::StrCat(op.op(), " (", absl::StrJoin(op.nodes(), ", "));
+    if (op.count() > op.nodes_size()) absl::StrAppend(&text, ", and ", op.count() - op.nodes_size(), " more");
+    missing.push_back(absl::StrCat(text, ")"));
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return WithReason(InvalidField("job.spec.model", absl::StrCat("the model's ops must be ones that a worker supports; replace or fold these: ",
+                                                                absl::StrJoin(missing, "; "))),
+                    "UNSUPPORTED_OP");
+}
+
+absl::Status CheckSampleShape(absl::string_view field, const v1::Model& model, const DatasetFacts& facts) {
+  if (!facts.sample_dims.has_value() || model.inputs_size() != 1) return absl::OkStatus();
+  const v1::TensorInfo& input = model.inputs(0);
+  if (input.dims_size() == 0) return absl::OkStatus();
+  const std::vector<int64_t> wanted(input.dims().begin() + 1, input.dims().end());
+  bool fits = wanted.size() == facts.sample_dims->size();
+  for (size_t i = 0; fits && i < wanted.size(); ++i) fits = wanted[i] < 0 || wanted[i] == (*facts.sample_dims)[i];
+  if (fits) return absl::OkStatus();
+  return WithReason(InvalidField(field, absl::StrCat("the dataset's `x` must have the shape of the model's input (-1: any size): input=",
+                                                     input.name(), " ", ShapeText(wanted), " x=", ShapeText(*facts.sample_dims))),
+                    "SHAPE_MISMATCH");
+}
+
+absl::Status JobAdmission::Complete(const std::string& tenant_id, v1::JobSpec& spec) {
+  PACTORY_ASSIGN_OR_RETURN(const std::string model_id, ParseName("job.spec.model", "models", spec.model()));
+  PACTORY_ASSIGN_OR_RETURN(const std::string train_id, ParseName("job.spec.train_dataset", "datasets", spec.train_dataset()));
+  PACTORY_ASSIGN_OR_RETURN(const std::string eval_id, ParseName("job.spec.eval_dataset", "datasets", spec.eval_dataset()));
+  spec.set_model(absl::StrCat("models/", model_id));
+  spec.set_train_dataset(absl::StrCat("datasets/", train_id));
+  spec.set_eval_dataset(absl::StrCat("datasets/", eval_id));
+  PACTORY_RETURN_IF_ERROR(CompleteLimits(spec));
+
+  PACTORY_ASSIGN_OR_RETURN(const v1::Model model, models_.Get(tenant_id, model_id));
+  PACTORY_ASSIGN_OR_RETURN(const StoredDataset train, datasets_.Get(tenant_id, train_id));
+  PACTORY_ASSIGN_OR_RETURN(const StoredDataset eval, datasets_.Get(tenant_id, eval_id));
+
+  // Before the defaults: what the user leaves out follows the data, what the user asks for must fit it.
+  PACTORY_RETURN_IF_ERROR(CheckLabels(spec.config(), train.facts, eval.facts));
+  FillDefaults(*spec.mutable_config());
+  PACTORY_RETURN_IF_ERROR(AsFieldOfJob(ValidateConfig(spec.config())));
+  PACTORY_RETURN_IF_ERROR(CheckSampleShape("job.spec.train_dataset", model, train.facts));
+  PACTORY_RETURN_IF_ERROR(CheckSampleShape("job.spec.eval_dataset", model, eval.facts));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<v1::Worker> workers, workers_.ListLive());
+  return CheckOps(model, workers);
+}
+
+}  // namespace pactory

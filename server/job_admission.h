@@ -1,0 +1,40 @@
+// Decides whether a job may be queued: config, model, datasets, their shapes, and whether any live worker can run the
+// model. What is refused here never costs a worker's time. Used by JobService. Thread-safe.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "pactory/v1/job.pb.h"
+#include "pactory/v1/model.pb.h"
+#include "pactory/v1/worker.pb.h"
+#include "storage/dataset_store.h"
+#include "storage/model_store.h"
+#include "storage/worker_store.h"
+
+namespace pactory {
+
+class JobAdmission {
+ public:
+  JobAdmission(ModelStore* models, DatasetStore* datasets, WorkerStore* workers)
+      : models_(*models), datasets_(*datasets), workers_(*workers) {}
+
+  /// Checks a spec and fills its defaults in. INVALID_ARGUMENT names the first field at fault; NOT_FOUND a missing model or
+  /// dataset.
+  absl::Status Complete(const std::string& tenant_id, v1::JobSpec& spec);
+
+ private:
+  ModelStore& models_;
+  DatasetStore& datasets_;
+  WorkerStore& workers_;
+};
+
+/// INVALID_ARGUMENT with reason `UNSUPPORTED_OP`, listing every op that none of the workers supports, with its nodes. OK
+/// where no worker has said what it supports.
+absl::Status CheckOps(const v1::Model& model, const std::vector<v1::Worker>& workers);
+
+/// INVALID_ARGUMENT naming `field` where samples of this shape don't fit the model's only input; OK where either is unknown.
+absl::Status CheckSampleShape(absl::string_view field, const v1::Model& model, const DatasetFacts& facts);
+
+}  // namespace pactory

@@ -1,0 +1,120 @@
+#include "server/lease_poll.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "server/request_fields.h"
+
+namespace pactory {
+namespace {
+
+constexpr Method kLease = {"WorkerService/LeaseJob", Access::kWorker, Traffic::kFrequent};
+
+constexpr absl::Duration kMaxWait = absl::Seconds(60);
+
+// How long a job may stand in the queue that this process was not told of.
+constexpr absl::Duration kPollEvery = absl::Seconds(1);
+
+// One task at a time owns the poll: a try on the executor, or a wait in Wakeups, each of which starts the other.
+class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<LeasePoll> {
+ public:
+  LeasePoll(const CallContext& context, grpc::CallbackServerContext* grpc_context, const v1::LeaseJobRequest& request,
+            v1::LeaseJobResponse* response, const LeasePollSources& sources)
+      : context_(context), grpc_context_(grpc_context), response_(*response), sources_(sources), call_(context, grpc_context, kLease),
+        worker_(request.worker()),
+        wait_(absl::Seconds(request.wait().seconds()) + absl::Nanoseconds(request.wait().nanos())),
+        deadline_(absl::Now() + std::min(wait_, kMaxWait)) {}
+
+  // Keeps itself alive until gRPC is done with it.
+  void Start() {
+    self_ = shared_from_this();
+    if (!context_.executor->TrySubmit([self = shared_from_this()] { self->Try(); })) End(Overloaded());
+  }
+
+  // The next try sees the cancel, and it comes within kPollEvery.
+  void OnCancel() override {}
+  void OnDone() override { self_.reset(); }
+
+ private:
+  void Wait() {
+    sources_.wakeups->WaitOnce(kQueueTopic, std::min(deadline_, absl::Now() + kPollEvery), [self = shared_from_this()] {
+      // The queue is full: workers are the first that can wait.
+      if (!self->context_.executor->TrySubmit([self] { self->Try(); })) self->Wait();
+    });
+  }
+
+  void Try() {
+    if (grpc_context_->IsCancelled()) return End(absl::CancelledError("the client left"));
+    std::optional<v1::Lease> lease;
+    const absl::Status status = call_.Guard([&]() -> absl::Status {
+      PACTORY_RETURN_IF_ERROR(Begin());
+      PACTORY_ASSIGN_OR_RETURN(lease, sources_.leases->Claim(worker_id_));
+      return absl::OkStatus();
+    });
+    if (!status.ok()) return End(status);
+    if (lease.has_value()) return Answer(*std::move(lease));
+    if (absl::Now() >= deadline_ || sources_.wakeups->stopping()) return End(absl::OkStatus());
+    Wait();
+  }
+
+  absl::Status Begin() {
+    if (!worker_id_.empty()) return absl::OkStatus();
+    PACTORY_RETURN_IF_ERROR(call_.Authenticate());
+    PACTORY_ASSIGN_OR_RETURN(std::string id, ParseName("worker", "workers", worker_));
+    if (wait_ < absl::ZeroDuration() || wait_ > kMaxWait) {
+      return InvalidField("wait", absl::StrCat("must be 0 s to 60 s: ", absl::FormatDuration(wait_)));
+    }
+    PACTORY_RETURN_IF_ERROR(sources_.workers->Touch(id));
+    worker_id_ = std::move(id);
+    return absl::OkStatus();
+  }
+
+  void Answer(v1::Lease lease) {
+    const std::string job = lease.job().name();
+    if (grpc_context_->IsCancelled()) {
+      // The worker left while the job was being leased: give it back now, not when the lease expires.
+      const auto ref = ParseLease(lease.token());
+      if (ref.ok() && sources_.leases->Release(*ref).ok()) sources_.wakeups->Signal(kQueueTopic);
+      return End(absl::CancelledError("the client left"));
+    }
+    spdlog::info("{} request={} leased {} to {} fence={}", kLease.name, call_.request_id(), job, worker_, lease.token().fence());
+    *response_.mutable_lease() = std::move(lease);
+    sources_.wakeups->Signal(job.substr(sizeof("jobs/") - 1));
+    End(absl::OkStatus());
+  }
+
+  void End(const absl::Status& status) { Finish(call_.End(status)); }
+
+  const CallContext context_;
+  grpc::CallbackServerContext* const grpc_context_;
+  v1::LeaseJobResponse& response_;
+  const LeasePollSources sources_;
+  Call call_;
+  const std::string worker_;
+  const absl::Duration wait_;
+  const absl::Time deadline_;
+  // Set once the caller is known.
+  std::string worker_id_;
+  std::shared_ptr<LeasePoll> self_;
+};
+
+}  // namespace
+
+grpc::ServerUnaryReactor* StartLeasePoll(const CallContext& context, grpc::CallbackServerContext* grpc_context,
+                                         const v1::LeaseJobRequest& request, v1::LeaseJobResponse* response,
+                                         const LeasePollSources& sources) {
+  auto poll = std::make_shared<LeasePoll>(context, grpc_context, request, response, sources);
+  poll->Start();
+  return poll.get();
+}
+
+}  // namespace pactory

@@ -1,0 +1,25 @@
+// The long poll of LeaseJob: answers as soon as a job is ready, without a thread per waiting worker. Used by WorkerService.
+// Thread-safe.
+#pragma once
+
+#include "pactory/v1/worker.pb.h"
+#include "server/call.h"
+#include "server/wakeups.h"
+#include "storage/lease_store.h"
+#include "storage/worker_store.h"
+
+namespace pactory {
+
+/// What a poll reads from.
+struct LeasePollSources {
+  LeaseStore* leases = nullptr;
+  WorkerStore* workers = nullptr;
+  Wakeups* wakeups = nullptr;
+};
+
+/// Starts a poll; it ends with a lease, without one when its time is over or the server stops, or with the client's leaving.
+grpc::ServerUnaryReactor* StartLeasePoll(const CallContext& context, grpc::CallbackServerContext* grpc_context,
+                                         const v1::LeaseJobRequest& request, v1::LeaseJobResponse* response,
+                                         const LeasePollSources& sources);
+
+}  // namespace pactory

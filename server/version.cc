@@ -1,0 +1,7 @@
+#include "server/version.h"
+
+namespace pactory {
+
+const char kServerVersion[] = PACTORY_VERSION;
+
+}  // namespace pactory
