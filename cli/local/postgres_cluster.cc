@@ -43,7 +43,8 @@ absl::StatusOr<std::string> FindPrograms() {
   }
   if (!found.empty()) return found;
   const char* path = std::getenv("PATH");
-  for (const std::string folder : absl::StrSplit(path == nullptr ? "" : path, ':')) {
+  const std::vector<std::string> folders = absl::StrSplit(path == nullptr ? "" : path, ':');
+  for (const std::string& folder : folders) {
     if (!folder.empty() && fs::exists(folder + "/initdb", error)) return folder;
   }
   return absl::FailedPreconditionError(
