@@ -92,11 +92,11 @@ void AddDatasetCommands(CLI::App& app, Invocation& invocation) {
   CLI::App* datasets = app.add_subcommand("datasets", "Upload, list, show and delete datasets");
   datasets->require_subcommand(1);
 
-  CLI::App* upload = datasets->add_subcommand(
-      "upload",
-      "Upload a dataset and print its name.\n  .npz  arrays `x` (N x the model's input) and, where there are labels, `y` (N "
+  CLI::App* upload = datasets->add_subcommand("upload", "Upload a dataset and print its name");
+  upload->footer(
+      "Formats:\n  .npz  arrays `x` (N x the model's input) and, where there are labels, `y` (N "
       "integers)\n  .tar  WebDataset: KEY.jpg|png beside KEY.cls, which holds the class number\n"
-      "Example: pactory datasets upload train.npz");
+      "Example:\n  pactory datasets upload train.npz");
   upload->add_option("file", flags->file, "Data file")->required();
   upload->add_option("--format", flags->format, "npz or tar; default: by the suffix")->check(CLI::IsMember({"npz", "tar"}));
   upload->add_option("--name", flags->display_name, "Name for people; default: the file's");

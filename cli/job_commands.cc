@@ -221,11 +221,11 @@ void AddJobCommands(CLI::App& app, Invocation& invocation) {
     command->add_option("job", flags->job, "jobs/ID")->required();
     return command;
   };
-  AddSubmissionFlags(*add("submit",
-                          "Queue a job and print its name; `pactory run` also follows it and fetches its files.\nExample: "
-                          "pactory jobs submit --model m.onnx --data train.npz --eval-data eval.npz --preset pact_int8",
-                          SubmitJob),
-                     flags->submission);
+  CLI::App* submit = add("submit", "Queue a job and print its name", SubmitJob);
+  submit->footer(
+      "`pactory run` also follows the job and fetches its files.\nExample:\n"
+      "  pactory jobs submit --model m.onnx --data train.npz --eval-data eval.npz --preset pact_int8");
+  AddSubmissionFlags(*submit, flags->submission);
   CLI::App* list = add("list", "List the jobs, newest first", [](const Invocation& i, const JobFlags& f) { return List(i, f); });
   list->add_option("--state", flags->states, "Only jobs in this state; repeatable")->allow_extra_args(false);
   list->add_option("--limit", flags->limit, "At most this many")->check(CLI::Range(1, 1000000))->capture_default_str();

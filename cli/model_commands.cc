@@ -97,10 +97,10 @@ void AddModelCommands(CLI::App& app, Invocation& invocation) {
   CLI::App* models = app.add_subcommand("models", "Upload, list, show and delete ONNX models");
   models->require_subcommand(1);
 
-  CLI::App* upload = models->add_subcommand(
-      "upload",
-      "Upload an ONNX file and print the model's name. An upload that was cut continues where it was; the same file again "
-      "is not sent.\nExample: pactory models upload classifier.onnx");
+  CLI::App* upload = models->add_subcommand("upload", "Upload an ONNX file and print the model's name");
+  upload->footer(
+      "An upload that was cut continues where it was; the same file again is not sent.\n"
+      "Example:\n  pactory models upload classifier.onnx");
   upload->add_option("file", flags->file, "ONNX file")->required();
   upload->add_option("--name", flags->display_name, "Name for people; default: the file's");
   OnCommand(upload, invocation, [&invocation, flags] { return Upload(invocation, *flags); });

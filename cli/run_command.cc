@@ -20,7 +20,6 @@ namespace pactory {
 namespace {
 
 constexpr char kHelp[] =
-    "Quantize a model: upload it and the data, queue the job, follow it, download the results.\n"
     "What was uploaded before is not sent again. The job goes on when this command is interrupted.\n"
     "Exit codes: 0 done, 1 the job failed, 2 wrong input, 3 server unreachable.\n"
     "\n"
@@ -89,7 +88,8 @@ absl::StatusOr<ExitCode> Run(const Invocation& invocation, const RunFlags& flags
 
 void AddRunCommand(CLI::App& app, Invocation& invocation) {
   auto flags = std::make_shared<RunFlags>();
-  CLI::App* run = app.add_subcommand("run", kHelp);
+  CLI::App* run = app.add_subcommand("run", "Quantize a model: upload it and the data, queue the job, follow it, download the results");
+  run->footer(kHelp);
   AddSubmissionFlags(*run, flags->submission);
   run->add_option("--out", flags->folder, "Folder for the results");
   run->add_flag("--detach", flags->detach, "Print the job's name and return once it is queued");

@@ -103,9 +103,9 @@ void AddLocalCommands(CLI::App& app, Invocation& invocation) {
   local->require_subcommand(1);
   local->add_option("--dir", flags->folder, "Folder of the service")->capture_default_str();
 
-  CLI::App* up = local->add_subcommand(
-      "up",
-      "Start the service, or what of it does not run, and wait until it is ready. The data stays in the folder.\nExamples:\n"
+  CLI::App* up = local->add_subcommand("up", "Start the service, or what of it does not run, and wait until it is ready");
+  up->footer(
+      "The data stays in the folder over restarts.\nExamples:\n"
       "  pactory local up\n  pactory local up --dir /srv/pactory --workers 2 --grpc-port 0 --http-port 0");
   LocalOptions& options = flags->options;
   up->add_option("--workers", options.workers, "Workers")->check(CLI::Range(0, 64))->capture_default_str();
