@@ -1,0 +1,54 @@
+#include "quant/data/dataset.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "quant/data/mapped_file.h"
+#include "quant/data/npz_dataset.h"
+#include "quant/data/tar_dataset.h"
+#include "quant/guard.h"
+
+namespace pactory::quant {
+
+int64_t Dataset::classes_seen() const {
+  const at::Tensor all = labels();
+  return all.defined() ? all.max().item<int64_t>() + 1 : 0;
+}
+
+absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, const v1::PreprocessConfig& preprocess,
+                                                     const ValueInfo& input) {
+  PACTORY_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
+  std::unique_ptr<Dataset> dataset;
+  const absl::Status status = GuardTorch("data", [&]() -> absl::Status {
+    if (!at::isFloatingType(input.type)) {
+      return absl::InvalidArgumentError(absl::StrCat("model's input must be of a float type: input=", input.name));
+    }
+    // Zip archives begin with a member's header, or are empty.
+    const absl::string_view magic = file.bytes().substr(0, 4);
+    if (magic == absl::string_view("PK\x03\x04", 4) || magic == absl::string_view("PK\x05\x06", 4)) {
+      PACTORY_ASSIGN_OR_RETURN(dataset, OpenNpzDataset(std::move(file), preprocess, input));
+    } else {
+      PACTORY_ASSIGN_OR_RETURN(dataset, OpenTarDataset(std::move(file), preprocess, input));
+    }
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return Prefixed(status, absl::StrCat(path, ": "));
+  return dataset;
+}
+
+absl::Status CheckLabels(const Dataset& dataset, int64_t classes, const std::string& path) {
+  const at::Tensor labels = dataset.labels();
+  if (!labels.defined()) return absl::OkStatus();
+  const at::Tensor bad = at::nonzero((labels < 0).logical_or(labels >= classes)).flatten();
+  if (bad.numel() == 0) return absl::OkStatus();
+  const int64_t index = bad[0].item<int64_t>();
+  return absl::InvalidArgumentError(absl::StrCat(path, ": labels must be from 0 to ", classes - 1, ", as the model has ",
+                                                 classes, " classes: index=", index, " label=",
+                                                 labels[index].item<int64_t>(), " bad_labels=", bad.numel()));
+}
+
+}  // namespace pactory::quant

@@ -1,0 +1,16 @@
+// Datasets in NumPy's .npz: `x` (N x the model's input) and, where there are labels, `y` (N integers). Used by OpenDataset.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "quant/data/dataset.h"
+#include "quant/data/mapped_file.h"
+
+namespace pactory::quant {
+
+/// Opens an .npz as OpenDataset says. Stored arrays are read from the mapped file; deflated ones are inflated into memory.
+absl::StatusOr<std::unique_ptr<Dataset>> OpenNpzDataset(MappedFile file, const v1::PreprocessConfig& preprocess,
+                                                        const ValueInfo& input);
+
+}  // namespace pactory::quant

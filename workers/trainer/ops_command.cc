@@ -1,0 +1,62 @@
+// `pactory-trainer ops`: what this build can run, for people (a Markdown table) and for the agent (JSON).
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+#include "quant/device.h"
+#include "quant/ops/registry.h"
+#include "workers/trainer/commands.h"
+
+namespace pactory {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+
+// No default, so that a role without a word is a compile error.
+const char* RoleName(quant::QuantizationRole role) {
+  switch (role) {
+    case quant::QuantizationRole::kWeighted: return "weights and input";
+    case quant::QuantizationRole::kActivation: return "inputs and output";
+    case quant::QuantizationRole::kPassThrough: return "shares its input's scale";
+    case quant::QuantizationRole::kFloatOnly: return "stays float";
+  }
+  return "";
+}
+
+// "ai.onnx" is left out, other domains stand before the name.
+std::string FullName(const quant::OpDefinition& op) { return op.domain.empty() ? op.name : op.domain + "." + op.name; }
+
+void PrintMarkdown() {
+  std::cout << "| op | from opset | quantization |\n| --- | --- | --- |\n";
+  for (const quant::OpDefinition* op : quant::AllOps()) {
+    std::cout << "| " << FullName(*op) << " | " << op->first_opset << " | " << RoleName(op->role) << " |\n";
+  }
+}
+
+void PrintJson() {
+  std::set<std::string> names;
+  for (const quant::OpDefinition* op : quant::AllOps()) names.insert(FullName(*op));
+  std::cout << nlohmann::json{{"version", kVersion}, {"ops", names}, {"gpus", quant::GpuNames()}}.dump() << "\n";
+}
+
+}  // namespace
+
+void AddOpsCommand(CLI::App& app, int* exit_code) {
+  auto json = std::make_shared<bool>(false);
+  auto markdown = std::make_shared<bool>(false);
+  CLI::App* command = app.add_subcommand("ops", "List the ONNX ops that models may use");
+  command->footer(
+      "Prints a Markdown table, or with --json what the agent tells the server: version, names of the ops, GPUs.\n\n"
+      "Example:\n  pactory-trainer ops --markdown > docs/ops.md");
+  CLI::Option* as_json = command->add_flag("--json", *json, "One line of JSON");
+  command->add_flag("--markdown", *markdown, "A Markdown table (the default)")->excludes(as_json);
+  command->callback([json, exit_code] {
+    if (*json) PrintJson();
+    else PrintMarkdown();
+    *exit_code = kExitDone;
+  });
+}
+
+}  // namespace pactory
