@@ -32,9 +32,11 @@ function(pactory_program name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
 endfunction()
 
-# pactory_test(<folder name> DEPENDS targets... [PCH headers...]): one test program of every *_test.cc below tests/<folder>.
+# pactory_test(<folder name> DEPENDS targets... [PCH headers...] [WHOLE]): one test program of every *_test.cc below
+# tests/<folder>. With WHOLE, CTest runs it as one test: its program starts a database cluster, which would cost each test more
+# than its own time.
 function(pactory_test name folder)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;PCH" ${ARGN})
+  cmake_parse_arguments(ARG "WHOLE" "" "DEPENDS;PCH" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*.cc)
   if(NOT sources)
     return()
@@ -45,6 +47,12 @@ function(pactory_test name folder)
   if(ARG_PCH)
     target_precompile_headers(${name}_test PRIVATE ${ARG_PCH})
     target_compile_options(${name}_test PRIVATE -fpch-preprocess)
+  endif()
+  if(ARG_WHOLE)
+    add_test(NAME ${name} COMMAND ${name}_test)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600
+      ENVIRONMENT "PACTORY_SOURCE_DIR=${PROJECT_SOURCE_DIR};PACTORY_BINARY_DIR=${PROJECT_BINARY_DIR}")
+    return()
   endif()
   include(GoogleTest)
   gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST
