@@ -11,6 +11,7 @@
 #include "quant/passes/pass_runner.h"
 #include "quant/pipeline/device.h"
 #include "quant/pipeline/stages.h"
+#include "quant/training/loss.h"
 #include "quant/training/output_head.h"
 
 namespace pactory::quant {

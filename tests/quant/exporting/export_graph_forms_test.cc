@@ -1,0 +1,132 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <onnx/onnx_pb.h>
+
+#include <set>
+
+#include "quant/exporting/serialize_graph.h"
+#include "quant/exporting/shorten_names.h"
+#include "quant/exporting/size_breakdown.h"
+#include "quant/exporting/upgrade_opset.h"
+#include "quant/exporting/write_hard_swish.h"
+
+namespace pactory::quant {
+namespace {
+
+Node MakeNode(std::string op, std::vector<std::string> inputs, std::string output) {
+  Node node;
+  node.name = output + "_node";
+  node.op_type = std::move(op);
+  node.inputs = std::move(inputs);
+  node.outputs = {std::move(output)};
+  return node;
+}
+
+Graph Base(int64_t opset) {
+  Graph graph;
+  graph.opsets[""] = opset;
+  graph.inputs = {{.name = "input", .dims = {-1, 4}}};
+  graph.outputs = {{.name = "output", .dims = {-1, 4}}};
+  return graph;
+}
+
+TEST(UpgradeOpsetTest, AttributesBecomeInputs) {
+  Graph graph = Base(10);
+  Node clip = MakeNode("Clip", {"input"}, "c");
+  clip.attributes["min"] = 0.0f;
+  clip.attributes["max"] = 6.0f;
+  Node squeeze = MakeNode("Unsqueeze", {"c"}, "output");
+  squeeze.attributes["axes"] = std::vector<int64_t>{1, 2};
+  graph.nodes = {clip, squeeze};
+  ASSERT_TRUE(UpgradeOpset(graph).ok());
+  EXPECT_EQ(graph.opset(), kExportOpset);
+  EXPECT_TRUE(graph.nodes[0].attributes.empty());
+  EXPECT_EQ(graph.initializers.at(graph.nodes[0].inputs[2]).item<float>(), 6.0f);
+  EXPECT_TRUE(at::equal(graph.initializers.at(graph.nodes[1].inputs[1]), at::tensor({1, 2}, at::kLong)));
+  EXPECT_TRUE(graph.Verify().ok()) << graph.Verify();
+}
+
+TEST(UpgradeOpsetTest, SoftmaxKeepsItsMeaningOrIsRefused) {
+  Graph matrix = Base(11);
+  matrix.nodes = {MakeNode("Softmax", {"input"}, "output")};
+  ASSERT_TRUE(UpgradeOpset(matrix).ok());
+  EXPECT_EQ(matrix.nodes[0].IntOr("axis", 0), -1);
+  Graph image = Base(11);
+  image.outputs[0].dims = {-1, 4, 8, 8};
+  image.nodes = {MakeNode("Softmax", {"input"}, "output")};
+  const absl::Status refused = UpgradeOpset(image);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_NE(refused.message().find("output_node"), std::string::npos) << refused;
+}
+
+TEST(UpgradeOpsetTest, NewerGraphsStay) {
+  Graph graph = Base(17);
+  Node softmax = MakeNode("Softmax", {"input"}, "output");
+  softmax.attributes["axis"] = int64_t{0};
+  graph.nodes = {softmax};
+  ASSERT_TRUE(UpgradeOpset(graph).ok());
+  EXPECT_EQ(graph.opset(), 17);
+  EXPECT_EQ(graph.nodes[0].IntOr("axis", -9), 0);
+}
+
+TEST(WriteHardSwishTest, BecomesAGateAndAProduct) {
+  Graph graph = Base(14);
+  graph.nodes = {MakeNode("HardSwish", {"input"}, "output")};
+  WriteHardSwish(graph);
+  ASSERT_EQ(graph.nodes.size(), 2u);
+  EXPECT_EQ(graph.nodes[0].op_type, "HardSigmoid");
+  EXPECT_FLOAT_EQ(graph.nodes[0].FloatOr("alpha", 0), 1.0f / 6);
+  EXPECT_EQ(graph.nodes[1].op_type, "Mul");
+  EXPECT_EQ(graph.nodes[1].outputs[0], "output");
+  EXPECT_TRUE(graph.Verify().ok()) << graph.Verify();
+}
+
+TEST(ShortenNamesTest, NamesAreShortUniqueAndNeverThoseOfInputsAndOutputs) {
+  Graph graph = Base(13);
+  graph.inputs[0].name = "a";
+  graph.outputs[0].name = "c";
+  std::string previous = "a";
+  for (int i = 0; i < 100; ++i) {
+    const std::string weight = "a_long_weight_name_" + std::to_string(i);
+    graph.initializers[weight] = at::zeros({4});
+    const std::string output = i == 99 ? "c" : "a_long_value_name_" + std::to_string(i);
+    graph.nodes.push_back(MakeNode("Add", {previous, weight}, output));
+    previous = output;
+  }
+  ShortenNames(graph);
+  ASSERT_TRUE(graph.Verify().ok()) << graph.Verify();
+  std::set<std::string> names;
+  for (const Node& node : graph.nodes) {
+    names.insert(node.outputs[0]);
+    EXPECT_LE(node.outputs[0].size(), 2u);
+  }
+  for (const auto& [name, tensor] : graph.initializers) names.insert(name);
+  EXPECT_EQ(names.size(), 200u);
+  EXPECT_EQ(graph.nodes[0].inputs[0], "a");
+}
+
+TEST(SerializeGraphTest, FileHoldsGraphAndItsBreakdownAddsUp) {
+  Graph graph = Base(13);
+  graph.initializers["w"] = at::zeros({4, 4}, at::kChar);
+  graph.initializers["s"] = at::full({}, 0.5f);
+  Node dequantize = MakeNode("DequantizeLinear", {"w", "s"}, "wd");
+  Node gemm = MakeNode("Gemm", {"input", "wd"}, "output");
+  gemm.attributes["transB"] = int64_t{1};
+  gemm.attributes["alpha"] = 2.0f;
+  graph.nodes = {dequantize, gemm};
+  const auto bytes = SerializeGraph(graph);
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  onnx::ModelProto model;
+  ASSERT_TRUE(model.ParseFromString(*bytes));
+  EXPECT_EQ(model.opset_import(0).version(), 13);
+  EXPECT_EQ(model.graph().node(1).attribute_size(), 2);
+  EXPECT_EQ(model.graph().input(0).type().tensor_type().shape().dim(1).dim_value(), 4);
+  const auto sizes = BreakDownSize(*bytes);
+  ASSERT_TRUE(sizes.ok());
+  EXPECT_EQ(sizes->weights, 16);
+  EXPECT_EQ(sizes->scales, 4);
+  EXPECT_EQ(sizes->total(), static_cast<int64_t>(bytes->size()));
+}
+
+}  // namespace
+}  // namespace pactory::quant

@@ -1,0 +1,339 @@
+"""pactory-trainer quantize and job: the whole pipeline on a small model, checked in ONNX Runtime, and bad days."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("PACTORY_BINARY_DIR", ROOT / "build" / "release"))
+TRAINER = BUILD / "bin" / "pactory-trainer"
+CHECK = f"{sys.executable} {ROOT / 'workers' / 'runtime_check' / 'ort_check.py'}"
+
+pytestmark = pytest.mark.skipif(not TRAINER.exists(), reason=f"{TRAINER} is not built")
+
+
+def small_net(path, classes=4, seed=0):
+    """Conv+Relu, a residual block with HardSwish, pooling, Gemm, Softmax."""
+    rng = np.random.default_rng(seed)
+    weights = {}
+
+    def weight(name, *shape):
+        fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 1
+        scale = 0.1 if len(shape) == 1 else np.sqrt(2 / fan_in)
+        weights[name] = (rng.standard_normal(shape) * scale).astype(np.float32)
+        return name
+
+    nodes = [
+        helper.make_node("Conv", ["x", weight("w1", 8, 3, 3, 3), weight("b1", 8)], ["c1"], "first",
+                         pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", weight("w2", 8, 1, 3, 3), weight("b2", 8)], ["c2"], "depthwise",
+                         pads=[1, 1, 1, 1], group=8),
+        helper.make_node("HardSigmoid", ["c2"], ["g2"], alpha=1 / 6, beta=0.5),
+        helper.make_node("Mul", ["c2", "g2"], ["h2"]),
+        helper.make_node("Conv", ["h2", weight("w3", 8, 8, 1, 1), weight("b3", 8)], ["c3"], "pointwise"),
+        helper.make_node("Add", ["c3", "r1"], ["s3"]),
+        helper.make_node("GlobalAveragePool", ["s3"], ["p3"]),
+        helper.make_node("Flatten", ["p3"], ["f3"]),
+        helper.make_node("Gemm", ["f3", weight("w4", classes, 8), weight("b4", classes)], ["logits"], "last", transB=1),
+        helper.make_node("Softmax", ["logits"], ["y"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", classes])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def run_onnx(path, x):
+    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """A model, and data labelled by the model itself: FP32 is right on all of it."""
+    folder = tmp_path_factory.mktemp("material")
+    small_net(folder / "m.onnx")
+    rng = np.random.default_rng(1)
+    for name, count in (("train", 256), ("eval", 200)):
+        x = rng.standard_normal((count, 3, 16, 16)).astype(np.float32)
+        np.savez(folder / f"{name}.npz", x=x, y=run_onnx(folder / "m.onnx", x).argmax(1).astype(np.int64))
+    return folder
+
+
+def quantize(material, out, *arguments, model=None, data=None, check=True):
+    command = [TRAINER, "quantize", "--model", model or material / "m.onnx", "--data", data or material / "train.npz",
+               "--eval-data", material / "eval.npz", "--out", out, *arguments]
+    if check:
+        command += ["--runtime-check", CHECK]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def pact(material, tmp_path_factory):
+    out = tmp_path_factory.mktemp("pact")
+    done = quantize(material, out, "--preset", "pact_int8", "--set", "training.steps=40", "--set", "training.batch_size=16",
+                    "--set", "training.plain_qat_baseline=true", "--set", "training.evaluate_every=20")
+    assert done.returncode == 0, done.stderr
+    return out, done, json.loads((out / "report.json").read_text())
+
+
+def test_deployed_file_is_the_trained_model(pact):
+    out, done, report = pact
+    assert report["agreement"]["top1"] >= 0.98
+    assert report["fp32"]["metric"] == 1
+    assert report["deployed"]["metric"] >= 0.9
+    assert report["agreement"]["import"] == 1
+    assert "deployed" in done.stdout
+
+
+def test_every_layer_is_int8_per_channel_with_int32_bias(pact):
+    out, _, report = pact
+    model = onnx.load(out / "model.int8.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(weighted) == 4
+    for node in weighted:
+        weight = producers[node.input[1]]
+        assert weight.op_type == "DequantizeLinear"
+        values, scales = tensors[weight.input[0]], tensors[weight.input[1]]
+        assert values.dtype == np.int8 and np.abs(values).max() == 63
+        assert scales.shape == (values.shape[0],)
+        assert (np.abs(values).reshape(len(values), -1).max(axis=1) == 63).all()
+        bias = producers[node.input[2]]
+        assert tensors[bias.input[0]].dtype == np.int32
+        source = producers[node.input[0]]
+        assert source.op_type == "DequantizeLinear"
+        np.testing.assert_allclose(tensors[bias.input[1]], tensors[source.input[1]] * scales, rtol=1e-6)
+    assert {layer["precision"] for layer in report["layers"]} == {"int8"}
+
+
+def test_reported_alpha_is_the_exported_scale_and_moved(pact):
+    out, _, report = pact
+    tensors = {t.name: numpy_helper.to_array(t) for t in onnx.load(out / "model.int8.onnx").graph.initializer}
+    scales = [float(value) for value in tensors.values() if value.dtype == np.float32 and value.ndim == 0]
+    activations = [q for q in report["quantizers"] if q["target"] == "activation"]
+    assert activations
+    for quantizer in activations:
+        steps = 127 if quantizer["signed"] else 255
+        assert quantizer["scale"] == pytest.approx(quantizer["alpha"] / steps, rel=1e-5)
+        assert min(abs(scale - quantizer["scale"]) for scale in scales) <= 1e-6 * quantizer["scale"]
+        assert 0 <= quantizer["clipped_share"] < 0.5
+    assert any(q["alpha"] != pytest.approx(q["alpha_initial"], rel=1e-3) for q in activations)
+
+
+def test_report_holds_every_documented_field(pact):
+    out, _, report = pact
+    for row in ("fp32", "ptq", "qat_plain", "qat", "deployed"):
+        low, high = report[row]["interval95"]
+        assert 0 <= low <= report[row]["metric"] <= high <= 1
+    assert sum(report["size_bytes"]["breakdown"]["int8"].values()) == report["size_bytes"]["int8"]
+    assert report["size_bytes"]["int8"] == (out / "model.int8.onnx").stat().st_size
+    assert report["latency_ms"]["int8"] > 0 and report["latency_ms"]["fp32"] > 0
+    assert report["runtime"]["name"] == "onnxruntime" and report["runtime"]["onnx_checker"] == "passed"
+    assert len(report["training"]["steps"]) == 40
+    assert [entry["step"] for entry in report["training"]["evaluations"]] == [20, 40]
+    assert set(report["training"]["alphas"]["values"]) == {q["name"] for q in report["quantizers"] if q["alpha"] is not None}
+    assert report["config"]["training"]["steps"] == 40
+    documented = (ROOT / "docs" / "report.md").read_text()
+    for field in report:
+        assert f"`{field}" in documented, field
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") == 3 and "<script" not in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_same_seed_gives_the_same_bytes(material, pact, tmp_path):
+    out, _, _ = pact
+    again = tmp_path / "again"
+    quantize(material, again, "--preset", "pact_int8", "--set", "training.steps=40", "--set", "training.batch_size=16",
+             "--set", "training.evaluate_every=20", check=False)
+    assert (again / "model.int8.onnx").read_bytes() == (out / "model.int8.onnx").read_bytes()
+
+
+def test_resumed_training_ends_like_one_in_one_go(material, pact, tmp_path):
+    out, _, _ = pact
+    assert (out / "checkpoint-0.ckpt").exists()
+    resumed = tmp_path / "resumed"
+    done = quantize(material, resumed, "--preset", "pact_int8", "--set", "training.steps=40", "--set", "training.batch_size=16",
+                    "--set", "training.evaluate_every=20", "--checkpoint", out / "checkpoint-0.ckpt", check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((resumed / "report.json").read_text())
+    assert report["resumed_from_step"] > 0
+    assert (resumed / "model.int8.onnx").read_bytes() == (out / "model.int8.onnx").read_bytes()
+
+
+def test_four_bit_grid_survives_the_export(material, tmp_path):
+    done = quantize(material, tmp_path, "--preset", "pact_w4a4", "--set", "training.steps=20", "--set",
+                    "training.batch_size=16")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["agreement"]["top1"] >= 0.98
+    assert {layer["weight_bits"] for layer in report["layers"]} == {4, 8}
+
+
+def test_post_training_quantization_needs_no_training(material, tmp_path):
+    done = quantize(material, tmp_path, "--preset", "ptq_int8")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["qat"] is None and report["deployed"]["metric"] > 0.8
+
+
+def test_data_without_labels_trains_by_distillation(material, tmp_path):
+    for name in ("train", "eval"):
+        np.savez(tmp_path / f"{name}.npz", x=np.load(material / f"{name}.npz")["x"])
+    done = quantize(tmp_path, tmp_path / "out", "--preset", "pact_distill_int8", "--set", "training.steps=10",
+                    model=material / "m.onnx")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["metric_name"] == "agreement" and report["fp32"]["metric"] == 1
+
+
+def test_skipped_layer_stays_float(material, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("training: {enabled: false}\nactivations: {method: ABS_MAX}\noverrides: [{name: depthwise, skip: true}]\n")
+    done = quantize(material, tmp_path / "out", "--config", config)
+    assert done.returncode == 0, done.stderr
+    layers = {layer["name"]: layer for layer in json.loads((tmp_path / "out" / "report.json").read_text())["layers"]}
+    assert layers["depthwise"]["precision"] == "float" and "overrides[0]" in layers["depthwise"]["float_reason"]
+    assert layers["first"]["precision"] == "int8"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff garbage" * 50])
+def test_bad_models_are_named(material, tmp_path, content):
+    (tmp_path / "bad.onnx").write_bytes(content)
+    done = quantize(material, tmp_path / "out", model=tmp_path / "bad.onnx", check=False)
+    assert done.returncode == 1
+    assert "BAD_MODEL" in done.stderr and "bad.onnx" in done.stderr
+
+
+def test_bad_data_is_named(material, tmp_path):
+    x = np.load(material / "train.npz")["x"]
+    bad = tmp_path / "train.npz"
+    nan = x.copy()
+    nan[7, 0, 0, 0] = np.nan
+    for arrays, word in (({"x": x, "y": np.full(len(x), 9)}, "9"), ({"x": nan, "y": np.zeros(len(x), np.int64)}, "7"),
+                         ({"x": x[:, :, :, :, None]}, "x"), ({"z": x}, "x")):
+        np.savez(bad, **arrays)
+        done = quantize(material, tmp_path / "out", data=bad, check=False)
+        assert done.returncode == 1, done.stderr
+        assert "BAD_DATA" in done.stderr and word in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("assignment", ["training.steps=0", "weights.bits=9", "weights.bitz=4", "activations.method=MAGIC"])
+def test_bad_configs_name_the_field(material, tmp_path, assignment):
+    done = quantize(material, tmp_path / "out", "--set", assignment, check=False)
+    assert done.returncode in (1, 2)
+    assert assignment.split("=")[0].split(".")[-1] in done.stderr
+
+
+def test_gates_fail_with_the_numbers_and_keep_the_report(material, tmp_path):
+    done = quantize(material, tmp_path / "a", "--set", "gates.min_fp32_metric=1", "--set", "preprocess.scale=100", check=False)
+    assert done.returncode == 1 and "GATE_FAILED" in done.stderr
+    assert not (tmp_path / "a" / "model.int8.onnx").exists()
+    done = quantize(material, tmp_path / "b", "--preset", "ptq_int8", "--set", "weights.bits=2", "--set",
+                    "first_last_bits=2", "--set", "gates.max_metric_drop=0.001")
+    assert done.returncode == 1 and "gates.max_metric_drop" in done.stderr
+    assert (tmp_path / "b" / "report.json").exists()
+
+
+def varint(value):
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def field(number, payload):
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+def trainer_job(material, out, steps):
+    """A TrainerJob by hand: the wire format is the contract with the agent."""
+    data = [field(1, str(material / name).encode()) + field(2, b"npz") for name in ("train.npz", "eval.npz")]
+    training = varint(1 << 3) + varint(steps)
+    job = (field(1, b"jobs/test") + field(2, str(material / "m.onnx").encode()) + field(3, data[0]) + field(4, data[1]) +
+           field(5, field(4, training)) + field(6, str(out).encode()))
+    return varint(len(job)) + job
+
+
+def start_job(job):
+    read_end, write_end = os.pipe()
+    process = subprocess.Popen(["bash", "-c", f"exec {TRAINER} job 3>&{write_end}"], stdin=subprocess.PIPE,
+                               stderr=subprocess.PIPE, pass_fds=[write_end])
+    os.close(write_end)
+    process.stdin.write(job)
+    process.stdin.close()
+    return process, os.fdopen(read_end, "rb")
+
+
+def read_events(pipe):
+    """The number of the field that is set in each TrainerEvent, and its bytes."""
+    while True:
+        size, shift = 0, 0
+        while True:
+            byte = pipe.read(1)
+            if not byte:
+                return
+            size |= (byte[0] & 0x7F) << shift
+            shift += 7
+            if byte[0] < 0x80:
+                break
+        payload = pipe.read(size)
+        yield payload[0] >> 3, payload
+
+
+def test_job_reports_progress_metrics_checkpoints_and_files(material, tmp_path):
+    process, pipe = start_job(trainer_job(material, tmp_path, 25))
+    events = list(read_events(pipe))
+    assert process.wait(60) == 0, process.stderr.read()
+    kinds = [kind for kind, _ in events]
+    assert kinds.count(1) >= 5 and 2 in kinds and 3 in kinds
+    assert kinds[-1] == 4
+    assert b"model.int8.onnx" in events[-1][1] and b"manifest.json" in events[-1][1]
+    assert json.loads((tmp_path / "report.json").read_text())["job"] == "jobs/test"
+
+
+def test_job_ends_soon_after_sigterm(material, tmp_path):
+    process, pipe = start_job(trainer_job(material, tmp_path, 1000000))
+    for kind, payload in read_events(pipe):
+        if kind == 1 and b"train" in payload:
+            break
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    list(read_events(pipe))
+    assert process.wait(30) == 143
+    assert time.monotonic() - asked < 15
+
+
+@pytest.mark.parametrize("job", [b"", b"\xff\xff\xff", varint(3) + b"\xff\xff\xff"])
+def test_job_with_broken_input_says_so(job):
+    process, pipe = start_job(job)
+    events = list(read_events(pipe))
+    assert process.wait(30) == 1
+    assert events[-1][0] == 5
+
+
+def test_job_with_bad_model_sends_an_error_event(material, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"junk")
+    for name in ("train.npz", "eval.npz"):
+        (tmp_path / name).write_bytes((material / name).read_bytes())
+    process, pipe = start_job(trainer_job(tmp_path, tmp_path / "out", 10))
+    events = list(read_events(pipe))
+    assert process.wait(30) == 1
+    assert events[-1][0] == 5 and b"BAD_MODEL" in events[-1][1]
