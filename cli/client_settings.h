@@ -11,9 +11,9 @@ namespace pactory {
 
 /// What the command line says; "" where it does not.
 struct ClientFlags {
-  std::string server;
-  std::string token;
-  std::string tls_ca;
+  std::string server = {};
+  std::string token = {};
+  std::string tls_ca = {};
   Transport transport = Transport::kAuto;
   /// How long a server that went away in the middle is waited for.
   double patience_seconds = 120;

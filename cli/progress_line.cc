@@ -26,6 +26,10 @@ absl::string_view CutToTerminal(absl::string_view text) {
 
 ProgressStyle DetectProgressStyle() { return isatty(STDERR_FILENO) ? ProgressStyle::kTerminal : ProgressStyle::kPlain; }
 
+// What is over within the first interval is not worth a line of a log.
+ProgressLine::ProgressLine(ProgressStyle style)
+    : style_(style), last_shown_(style == ProgressStyle::kPlain ? absl::Now() : absl::InfinitePast()) {}
+
 ProgressLine::~ProgressLine() {
   if (open_) std::cerr << std::endl;
 }

@@ -18,7 +18,7 @@ ProgressStyle DetectProgressStyle();
 /// Shows states of one activity.
 class ProgressLine {
  public:
-  explicit ProgressLine(ProgressStyle style = DetectProgressStyle()) : style_(style) {}
+  explicit ProgressLine(ProgressStyle style = DetectProgressStyle());
   /// Leaves the cursor on a fresh line.
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
@@ -34,7 +34,7 @@ class ProgressLine {
 
  private:
   const ProgressStyle style_;
-  absl::Time last_shown_ = absl::InfinitePast();
+  absl::Time last_shown_;
   bool open_ = false;  // whether the terminal's line holds a text that may be replaced
 };
 

@@ -1,0 +1,71 @@
+"""kill -9 of each part in the middle of a job: the job ends well on its own, with one published result."""
+import pytest
+
+from conftest import wait_until
+
+# Long enough to be killed in the middle; a checkpoint is written long before.
+STEPS = 4000
+
+
+@pytest.fixture
+def running_job(service, files):
+    name = service.submit(files, "--set", "training.checkpoint_every=100", steps=STEPS)
+    service.wait_for_training(name, step=300)
+    return name
+
+
+def assert_published_once(service, name):
+    artifacts = [artifact["name"] for artifact in service.json("jobs", "artifacts", name)["artifacts"]]
+    assert len(artifacts) == len(set(artifacts)) and len(artifacts) >= 3
+    states = [job["state"] for job in service.json("jobs", "list", "--limit", 1000)["jobs"] if job["name"] == name]
+    assert states == ["SUCCEEDED"]
+
+
+def steps_of(service, name):
+    return [int(metric["step"]) for metric in service.json("jobs", "metrics", name, "--prefix", "train/loss")["metrics"]]
+
+
+def test_killed_trainer_goes_on_from_its_checkpoint(service, running_job):
+    service.kill(service.trainer_pids()[0])
+    job = service.wait_for(running_job, "SUCCEEDED", seconds=240)
+    assert job["lost_attempts"] == 0
+    assert_published_once(service, running_job)
+    log = (service.folder / "logs" / "worker-1.log").read_text()
+    assert "killed by signal 9" in log and "started again, from step" in log
+
+
+def test_killed_agent_takes_its_trainer_along_and_the_next_attempt_resumes(service, running_job):
+    wait_until(lambda: "checkpoint of step" in (service.folder / "logs" / "worker-1.log").read_text().rsplit(
+        f"{running_job}: attempt", 1)[1], 60, "a checkpoint is stored")
+    service.kill(service.worker_pid())
+    wait_until(lambda: not service.trainer_pids(), 5, "the trainer is gone with its agent")
+    service.up()
+    job = service.wait_for(running_job, "SUCCEEDED", seconds=240)
+    assert (job["attempt"], job["lost_attempts"]) == (2, 1)
+    assert_published_once(service, running_job)
+    assert min(steps_of(service, running_job)) > 1, "the second attempt started from nothing"
+
+
+def test_killed_server_costs_no_attempt(service, running_job):
+    watcher = service.start("jobs", "watch", running_job)
+    service.kill(service.server_pid())
+    assert service.trainer_pids(), "training goes on without the server"
+    service.up()
+    job = service.wait_for(running_job, "SUCCEEDED", seconds=240)
+    assert (job["attempt"], job["lost_attempts"]) == (1, 0)
+    assert_published_once(service, running_job)
+    assert watcher.wait(timeout=30) == 0, "the watch came through the restart"
+    steps = steps_of(service, running_job)
+    assert steps == sorted(set(steps)) and steps[-1] == STEPS, "no metric was lost or stored twice"
+
+
+def test_worker_that_is_told_to_stop_gives_its_job_back(service, files):
+    name = service.submit(files, steps=1000000)
+    service.wait_for_training(name)
+    service.cli("local", "down", "--dir", service.folder)
+    assert not service.trainer_pids()
+    service.up()
+    job = service.job(name)
+    assert job["lost_attempts"] == 0
+    service.cli("jobs", "cancel", name)
+    service.wait_for(name, "CANCELLED", seconds=15)
