@@ -45,13 +45,14 @@ at::Tensor ReduceProd(const at::Tensor& x, at::IntArrayRef axes, bool keep) {
   for (const int64_t axis : axes) result = at::prod(result, axis, /*keepdim=*/true, x.scalar_type());
   return keep ? result : at::squeeze(result, axes);
 }
-// The identity of an empty reduction: infinity, or the type's bound.
+// The identity of an empty reduction is infinity, or true and false.
 at::Tensor Extreme(const at::Tensor& x, at::IntArrayRef axes, bool keep, bool largest) {
+  if (x.scalar_type() == at::kBool) {
+    // In float, whose infinities become true below and false above.
+    const at::Tensor numbers = Extreme(x.to(at::kFloat), axes, keep, largest);
+    return numbers > 0.5;
+  }
   if (x.numel() > 0) {
-    if (x.scalar_type() == at::kBool) {
-      const at::Tensor bytes = x.to(at::kByte);
-      return (largest ? at::amax(bytes, axes, keep) : at::amin(bytes, axes, keep)).to(at::kBool);
-    }
     return largest ? at::amax(x, axes, keep) : at::amin(x, axes, keep);
   }
   TORCH_CHECK(at::isFloatingType(x.scalar_type()), "an empty tensor of integers has no extreme value");

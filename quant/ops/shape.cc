@@ -209,15 +209,17 @@ absl::StatusOr<Kernel> BindDepthToSpace(const Node& node, int64_t) {
 
 absl::StatusOr<Kernel> BindSpaceToDepth(const Node& node, int64_t) {
   const int64_t block = node.IntOr("blocksize", 0);
+  const std::string mode = node.StringOr("mode", "DCR");
   if (block < 1) return absl::InvalidArgumentError("blocksize must be at least 1");
+  if (mode != "DCR" && mode != "CRD") return absl::InvalidArgumentError("mode must be DCR or CRD: mode=" + mode);
   return Kernel([=](Arguments arguments) -> std::vector<at::Tensor> {
     const at::Tensor& x = RequiredInput(arguments, 0);
     TORCH_CHECK(x.dim() == 4 && x.size(2) % block == 0 && x.size(3) % block == 0,
                 "input must be 4-d with height and width divisible by blocksize: dims=", x.sizes());
     const int64_t height = x.size(2) / block;
     const int64_t width = x.size(3) / block;
-    return {x.reshape({x.size(0), x.size(1), height, block, width, block})
-                .permute({0, 3, 5, 1, 2, 4})
+    const at::Tensor parts = x.reshape({x.size(0), x.size(1), height, block, width, block});
+    return {(mode == "DCR" ? parts.permute({0, 3, 5, 1, 2, 4}) : parts.permute({0, 1, 3, 5, 2, 4}))
                 .reshape({x.size(0), x.size(1) * block * block, height, width})};
   });
 }

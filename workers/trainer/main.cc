@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   app.failure_message(CLI::FailureMessage::help);
   int exit_code = pactory::kExitDone;
   pactory::AddRunCommand(app, &exit_code);
+  pactory::AddInspectCommand(app, &exit_code);
   pactory::AddOpsCommand(app, &exit_code);
   pactory::AddJobCommand(app, &exit_code);
   pactory::AddQuantizeCommand(app, &exit_code);

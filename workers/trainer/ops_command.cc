@@ -5,9 +5,9 @@
 #include <set>
 #include <string>
 
-#include "quant/device.h"
 #include "quant/ops/registry.h"
 #include "workers/trainer/commands.h"
+#include "workers/trainer/gpu_names.h"
 
 namespace pactory {
 namespace {
@@ -38,7 +38,7 @@ void PrintMarkdown() {
 void PrintJson() {
   std::set<std::string> names;
   for (const quant::OpDefinition* op : quant::AllOps()) names.insert(FullName(*op));
-  std::cout << nlohmann::json{{"version", kVersion}, {"ops", names}, {"gpus", quant::GpuNames()}}.dump() << "\n";
+  std::cout << nlohmann::json{{"version", kVersion}, {"ops", names}, {"gpus", GpuNames()}}.dump() << "\n";
 }
 
 }  // namespace

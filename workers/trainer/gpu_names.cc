@@ -1,20 +1,22 @@
-#include "quant/device.h"
+#include "workers/trainer/gpu_names.h"
 
-#include <ATen/ATen.h>
 #include <dlfcn.h>
 
-#include <exception>
+#include "quant/pipeline/device.h"
 
-namespace pactory::quant {
+namespace pactory {
 namespace {
 
-// The few calls of the CUDA driver that count and name devices; its library comes with the driver, not with LibTorch.
+// The few calls of the CUDA driver that count and name devices. They need no CUDA library, so a machine without a GPU
+// answers at once.
 class Driver {
  public:
   Driver() : library_(dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) {}
   ~Driver() {
     if (library_ != nullptr) dlclose(library_);
   }
+  Driver(const Driver&) = delete;
+  Driver& operator=(const Driver&) = delete;
 
   std::vector<std::string> DeviceNames() const {
     std::vector<std::string> names;
@@ -41,24 +43,12 @@ class Driver {
   void* library_;
 };
 
-bool TryLoadCuda() {
-  // A driver without devices would make LibTorch's start-up fail slowly.
-  if (Driver().DeviceNames().empty()) return false;
-  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return false;
-  try {
-    return at::hasCUDA() && at::getNumGPUs() > 0;
-  } catch (const std::exception&) {
-    return false;
-  }
-}
-
 }  // namespace
 
-bool LoadCuda() {
-  static const bool loaded = TryLoadCuda();
-  return loaded;
+std::vector<std::string> GpuNames() {
+  std::vector<std::string> names = Driver().DeviceNames();
+  if (!names.empty() && !quant::CudaIsUsable()) names.clear();
+  return names;
 }
 
-std::vector<std::string> GpuNames() { return LoadCuda() ? Driver().DeviceNames() : std::vector<std::string>(); }
-
-}  // namespace pactory::quant
+}  // namespace pactory
