@@ -68,8 +68,10 @@ class BlobDownload final : public grpc::ServerWriteReactor<v1::ReadResponse>, pu
     if (request_.has_lease()) token = request_.lease();
     PACTORY_ASSIGN_OR_RETURN(const BlobOwner owner, FindBlobOwner(call_.caller(), token, *parts_.leases));
     PACTORY_ASSIGN_OR_RETURN(const BlobInfo blob, parts_.blobs->Find(owner.tenant_id, sha256));
-    if (request_.read_offset() < 0 || request_.read_offset() > blob.size_bytes) {
-      return InvalidField("read_offset", absl::StrCat("must be 0 to the blob's size: ", request_.read_offset(), " size=", blob.size_bytes));
+    if (request_.read_offset() < 0) return InvalidField("read_offset", absl::StrCat("must not be negative: ", request_.read_offset()));
+    if (request_.read_offset() > blob.size_bytes) {
+      return WithReason(absl::OutOfRangeError(absl::StrCat("read_offset must be within the blob: ", request_.read_offset(), " size=", blob.size_bytes)),
+                        "OUT_OF_RANGE");
     }
     if (request_.read_limit() < 0) return InvalidField("read_limit", absl::StrCat("must not be negative: ", request_.read_limit()));
     next_ = request_.read_offset();

@@ -82,6 +82,10 @@ class BlobUpload final : public grpc::ServerReadReactor<v1::WriteRequest>, publi
     if (static_cast<int64_t>(data.size()) > spec_.size_bytes - taken) {
       return InvalidField("data", absl::StrCat("must end with the blob: size_bytes=", spec_.size_bytes, " got=", taken + data.size()));
     }
+    // Before anything is stored: only the last chunk of a blob may be short.
+    if (message_.finish_write() && taken + static_cast<int64_t>(data.size()) != spec_.size_bytes) {
+      return InvalidField("finish_write", absl::StrCat("must come with the last byte: size_bytes=", spec_.size_bytes, " got=", taken + data.size()));
+    }
     if (digest_.has_value()) digest_->Update(data);
     buffer_.append(data);
     context_.metrics->AddBlobBytes("in", data.size());

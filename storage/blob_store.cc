@@ -87,7 +87,7 @@ absl::StatusOr<UploadState> BlobStore::BeginUpload(const UploadSpec& spec) {
     }
     return absl::OkStatus();
   };
-  const absl::Status begun = database_.Transact("blob.begin_upload", [&](pqxx::transaction_base& transaction) -> absl::Status {
+  const absl::Status begun = database_.TransactRepeatable("blob.begin_upload", [&](pqxx::transaction_base& transaction) -> absl::Status {
     const pqxx::result whole = transaction.exec_params(kFindWhole, spec.tenant_id, spec.sha256);
     if (!whole.empty()) {
       state = {.blob_id = whole[0][0].as<std::string>(), .committed_size = whole[0][1].as<int64_t>(), .complete = true};
@@ -152,13 +152,13 @@ absl::Status BlobStore::FinishUpload(const UploadSpec& spec, const std::string& 
     const pqxx::result held = transaction.exec_params(kHoldLease, spec.lease->job_id, spec.lease->fence);
     return held.empty() ? LeaseLost(*spec.lease) : absl::OkStatus();
   };
-  const absl::Status finished = database_.Transact("blob.finish_upload", [&](pqxx::transaction_base& transaction) -> absl::Status {
+  const absl::Status finished = database_.TransactRepeatable("blob.finish_upload", [&](pqxx::transaction_base& transaction) -> absl::Status {
     PACTORY_RETURN_IF_ERROR(hold_lease(transaction));
     transaction.exec_params0(kComplete, spec.tenant_id, spec.upload_id, spec.size_bytes);
     return absl::OkStatus();
   });
   if (!absl::IsAlreadyExists(finished)) return finished;
-  return database_.Transact("blob.join_whole", [&](pqxx::transaction_base& transaction) -> absl::Status {
+  return database_.TransactRepeatable("blob.join_whole", [&](pqxx::transaction_base& transaction) -> absl::Status {
     PACTORY_RETURN_IF_ERROR(hold_lease(transaction));
     const pqxx::result mine = transaction.exec_params(kJoinWhole, spec.tenant_id, spec.upload_id, spec.sha256);
     if (!mine.empty()) transaction.exec_params0("DELETE FROM blob WHERE id = $1", mine[0][0].as<std::string>());
@@ -213,7 +213,7 @@ absl::StatusOr<std::string> BlobStore::DigestOfChunks(const std::string& blob_id
 absl::StatusOr<int> BlobStore::CollectGarbage(absl::Duration age) {
   const std::string interval = absl::StrCat(absl::ToInt64Seconds(age), " s");
   std::vector<std::string> ids;
-  PACTORY_RETURN_IF_ERROR(database_.Transact("blob.collect", [&](pqxx::transaction_base& transaction) {
+  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("blob.collect", [&](pqxx::transaction_base& transaction) {
     transaction.exec_params0(kDropOldUploads, interval);
     for (const auto& row : transaction.exec_params(kUnreferenced, interval)) ids.push_back(row[0].as<std::string>());
     return absl::OkStatus();

@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "storage/connection_string.h"
 #include "storage/guard.h"
+#include "storage/sql_state.h"
 
 namespace pactory {
 
@@ -54,6 +55,11 @@ Database::~Database() = default;
 absl::Status Database::Query(absl::string_view name, Work work) { return Run(name, Mode::kStatement, work); }
 
 absl::Status Database::Transact(absl::string_view name, Work work) { return Run(name, Mode::kTransaction, work); }
+
+absl::Status Database::TransactRepeatable(absl::string_view name, Work work) {
+  const absl::Status status = Run(name, Mode::kTransaction, work);
+  return absl::IsUnknown(status) ? DatabaseUnavailable(name, status.message()) : status;
+}
 
 absl::Status Database::Run(absl::string_view name, Mode mode, Work work) {
   PACTORY_ASSIGN_OR_RETURN(auto connection, pool_.Acquire(pool_wait_));

@@ -135,7 +135,7 @@ absl::StatusOr<v1::Job> JobStore::Cancel(const std::string& tenant_id, const std
   constexpr int kTries = 5;
   for (int attempt = 0; attempt < kTries; ++attempt) {
     bool cancelled = false;
-    PACTORY_RETURN_IF_ERROR(database_.Transact("job.cancel", [&](pqxx::transaction_base& transaction) {
+    PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("job.cancel", [&](pqxx::transaction_base& transaction) {
       const char* event = "CANCELLED";
       pqxx::result changed = transaction.exec_params(kCancelPending, tenant_id, id);
       if (changed.empty()) {

@@ -149,7 +149,7 @@ absl::Status CheckEndedBefore(pqxx::transaction_base& transaction, const LeaseRe
 
 absl::StatusOr<std::optional<v1::Lease>> LeaseStore::Claim(const std::string& worker_id) {
   std::optional<v1::Lease> lease;
-  PACTORY_RETURN_IF_ERROR(database_.Transact("lease.claim", [&](pqxx::transaction_base& transaction) -> absl::Status {
+  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("lease.claim", [&](pqxx::transaction_base& transaction) -> absl::Status {
     const pqxx::result claimed =
         transaction.exec_params(absl::StrCat(kClaim, "SELECT ", kJobColumns, kClaimed), worker_id, IntervalOf(term_));
     if (claimed.empty()) return absl::OkStatus();
@@ -193,7 +193,7 @@ absl::Status LeaseStore::CommitCheckpoint(const LeaseRef& lease, const std::stri
 }
 
 absl::Status LeaseStore::Release(const LeaseRef& lease) {
-  return database_.Transact("lease.release", [&](pqxx::transaction_base& transaction) -> absl::Status {
+  return database_.TransactRepeatable("lease.release", [&](pqxx::transaction_base& transaction) -> absl::Status {
     if (transaction.exec_params(kEndLease, lease.job_id, lease.fence).empty()) return LeaseLost(lease);
     const pqxx::result released = transaction.exec_params(kRelease, lease.job_id, lease.fence);
     if (released.empty()) return LeaseLost(lease);
@@ -208,7 +208,7 @@ absl::StatusOr<FinishedJob> LeaseStore::Finish(const LeaseRef& lease, const v1::
   FinishedJob finished;
   finished.state = OutcomeOf(request);
   const std::string state = v1::Job::State_Name(finished.state);
-  PACTORY_RETURN_IF_ERROR(database_.Transact("lease.finish", [&](pqxx::transaction_base& transaction) -> absl::Status {
+  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("lease.finish", [&](pqxx::transaction_base& transaction) -> absl::Status {
     const pqxx::result ended = transaction.exec_params(kEndLease, lease.job_id, lease.fence);
     if (ended.empty()) return CheckEndedBefore(transaction, lease, finished.state);
     v1::Progress progress;
@@ -238,7 +238,7 @@ absl::StatusOr<FinishedJob> LeaseStore::Finish(const LeaseRef& lease, const v1::
 
 absl::StatusOr<ReapReport> LeaseStore::Reap() {
   ReapReport report;
-  PACTORY_RETURN_IF_ERROR(database_.Transact("lease.reap", [&](pqxx::transaction_base& transaction) {
+  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("lease.reap", [&](pqxx::transaction_base& transaction) {
     for (const auto& row : transaction.exec_params(kReap, IntervalOf(term_))) {
       const auto id = row[0].as<std::string>();
       const auto state = row[1].as<std::string>();

@@ -56,7 +56,7 @@ absl::Status MetricStore::Append(const LeaseRef& lease, const v1::ReportMetricsR
     values.push_back(absl::StrFormat("%.17g", metric.value()));
     times.push_back(absl::StrCat(metric.time().seconds() * 1000000 + metric.time().nanos() / 1000));
   }
-  return database_.Transact("metric.append", [&](pqxx::transaction_base& transaction) -> absl::Status {
+  return database_.TransactRepeatable("metric.append", [&](pqxx::transaction_base& transaction) -> absl::Status {
     const pqxx::result stored = transaction.exec_params(kAppend, lease.job_id, lease.fence, request.batch(), ArrayOf(names), ArrayOf(steps),
                                                         ArrayOf(values), ArrayOf(times));
     if (stored.affected_rows() > 0) return absl::OkStatus();
