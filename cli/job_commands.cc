@@ -90,9 +90,8 @@ absl::StatusOr<ExitCode> Show(const Invocation& invocation, const JobFlags& flag
             << v1::Job::State_Name(job.state());
   if (!IsFinal(job.state())) std::cout << ", " << ProgressText(job, ProgressStyle::kPlain);
   std::cout << "\n  model     " << job.spec().model() << "\n  data      " << job.spec().train_dataset()
-            << "\n  eval      " << job.spec().eval_dataset() << "\n  attempt   " << job.attempt() << " of at most "
-            << job.spec().max_attempts() << " lost workers"
-            << (job.lost_attempts() > 0 ? absl::StrCat(", lost so far: ", job.lost_attempts()) : "")
+            << "\n  eval      " << job.spec().eval_dataset() << "\n  attempt   " << job.attempt() << ", workers lost: "
+            << job.lost_attempts() << " (FAILED at " << job.spec().max_attempts() << ")"
             << "\n  worker    " << (job.worker().empty() ? "-" : job.worker()) << "\n  created   "
             << TimeText(job.create_time()) << "\n  started   " << TimeText(job.start_time()) << "\n  ended     "
             << TimeText(job.end_time()) << "\n";

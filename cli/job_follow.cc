@@ -29,6 +29,19 @@ void ExplainInterrupt(const std::string& job) {
   signal(SIGINT, OnInterrupt);
 }
 
+// Metrics come while they happen, the job's own progress with a heartbeat only.
+v1::Job WithNewestMetrics(const v1::WatchJobResponse& event) {
+  v1::Job job = event.job();
+  v1::Progress& progress = *job.mutable_progress();
+  if (progress.stage() != "train") return job;
+  for (const v1::Metric& metric : event.metrics()) {
+    if (metric.name() != "train/loss" || metric.step() <= progress.step()) continue;
+    progress.set_step(metric.step());
+    progress.set_loss(metric.value());
+  }
+  return job;
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Job> WatchToEnd(Session& session, const std::string& job,
@@ -64,7 +77,7 @@ absl::StatusOr<v1::Job> FollowJob(Session& session, const std::string& job) {
   ProgressLine line;
   std::string stage;
   const auto show = [&](const v1::WatchJobResponse& event) {
-    const std::string text = ProgressText(event.job(), line.style());
+    const std::string text = ProgressText(WithNewestMetrics(event), line.style());
     // A change of stage is worth a line of its own where lines are not rewritten.
     const std::string now = absl::StrCat(event.job().state(), " ", event.job().attempt(), " ", event.job().progress().stage());
     if (now != stage && line.style() == ProgressStyle::kPlain && !IsFinal(event.job().state())) {

@@ -20,17 +20,25 @@ struct LocalFlags {
   bool delete_data = false;
 };
 
-// The script beside an installed program, or in the source tree that this program was built in.
-std::string FindRuntimeCheckScript() {
+fs::path FolderOfThisProgram() {
   std::error_code error;
-  const fs::path programs = fs::read_symlink("/proc/self/exe", error).parent_path();
-  const fs::path installed = programs / "../share/pactory/ort_check.py";
-  if (fs::exists(installed, error)) return fs::weakly_canonical(installed, error).string();
-  for (fs::path folder = programs; folder.has_relative_path(); folder = folder.parent_path()) {
-    const fs::path script = folder / "workers/runtime_check/ort_check.py";
-    if (fs::exists(script, error)) return script.string();
+  return fs::read_symlink("/proc/self/exe", error).parent_path();
+}
+
+// A file of the source tree that this program was built in; "" where it was not, or there is no such file.
+std::string FindInSourceTree(const std::string& name) {
+  std::error_code error;
+  for (fs::path folder = FolderOfThisProgram(); folder.has_relative_path(); folder = folder.parent_path()) {
+    if (fs::exists(folder / name, error)) return (folder / name).string();
   }
   return "";
+}
+
+std::string FindRuntimeCheckScript() {
+  std::error_code error;
+  const fs::path installed = FolderOfThisProgram() / "../share/pactory/ort_check.py";
+  if (fs::exists(installed, error)) return fs::weakly_canonical(installed, error).string();
+  return FindInSourceTree("workers/runtime_check/ort_check.py");
 }
 
 void PrintLine(const char* what, const nlohmann::json& part, const std::string& where) {
@@ -56,6 +64,7 @@ ExitCode Print(const Invocation& invocation, const LocalService& service) {
 
 absl::StatusOr<ExitCode> Up(const Invocation& invocation, LocalFlags& flags) {
   if (flags.options.runtime_check_script.empty()) flags.options.runtime_check_script = FindRuntimeCheckScript();
+  if (flags.options.python.empty()) flags.options.python = FindInSourceTree(".cache/venv/bin/python");
   PACTORY_ASSIGN_OR_RETURN(LocalService service, LocalService::Open(flags.folder));
   PACTORY_RETURN_IF_ERROR(service.Up(flags.options));
   Print(invocation, service);

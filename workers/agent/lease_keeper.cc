@@ -19,12 +19,17 @@ LeaseKeeper::LeaseKeeper(ServerConnection& server, v1::LeaseToken lease, absl::D
       thread_([this] { Run(); }) {}
 
 LeaseKeeper::~LeaseKeeper() {
+  {
+    absl::MutexLock lock(&mutex_);
+    closing_ = true;
+  }
   closed_.Cancel();
   thread_.join();
 }
 
 void LeaseKeeper::SetProgress(const v1::Progress& progress) {
   absl::MutexLock lock(&mutex_);
+  new_stage_ = new_stage_ || progress.stage() != progress_.stage();
   progress_ = progress;
 }
 
@@ -40,7 +45,11 @@ void LeaseKeeper::Run() {
     }
     absl::Time wake = next_beat;
     if (deadline_ > absl::Now()) wake = std::min(wake, deadline_);
-    if (closed_.WaitFor(wake - absl::Now())) return;
+    absl::MutexLock lock(&mutex_);
+    mutex_.AwaitWithDeadline(absl::Condition(this, &LeaseKeeper::ShallWake), wake);
+    if (closing_) return;
+    if (new_stage_ && !server_away_) next_beat = absl::Now();
+    new_stage_ = false;
   }
 }
 

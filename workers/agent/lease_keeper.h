@@ -21,12 +21,13 @@ class LeaseKeeper {
   LeaseKeeper(ServerConnection& server, v1::LeaseToken lease, absl::Duration interval, absl::Time deadline, JobStop& stop);
   ~LeaseKeeper();
 
-  /// The progress that the next heartbeat tells.
+  /// The progress that the next heartbeat tells. A new stage is told at once.
   void SetProgress(const v1::Progress& progress);
 
  private:
   void Run();
   void Beat();
+  bool ShallWake() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_ || new_stage_; }
 
   ServerConnection& server_;
   const v1::LeaseToken lease_;
@@ -36,6 +37,8 @@ class LeaseKeeper {
   Cancellation closed_;
   absl::Mutex mutex_;
   v1::Progress progress_ ABSL_GUARDED_BY(mutex_);
+  bool new_stage_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   bool server_away_ = false;
   std::thread thread_;
 };
