@@ -38,11 +38,12 @@ absl::StatusOr<std::vector<PassReport>> RunPasses(const std::vector<Pass>& passe
   for (const Pass& pass : passes) {
     const auto start = std::chrono::steady_clock::now();
     PassReport report{.name = pass.name, .nodes_before = static_cast<int64_t>(graph.nodes.size())};
-    PACTORY_RETURN_IF_ERROR(GuardTorch(absl::StrCat("pass ", pass.name), [&] {
+    const absl::Status status = GuardTorch("graph", [&] {
       PACTORY_RETURN_IF_ERROR(pass.apply(graph));
       graph.RemoveDeadCode();
       return graph.Verify();
-    }));
+    });
+    if (!status.ok()) return Prefixed(status, absl::StrCat("pass ", pass.name, ": "));
     report.nodes_after = static_cast<int64_t>(graph.nodes.size());
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     reports.push_back(std::move(report));

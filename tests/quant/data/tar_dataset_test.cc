@@ -1,0 +1,162 @@
+#include <ATen/ATen.h>
+#include <archive.h>
+#include <archive_entry.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "quant/data/dataset.h"
+
+namespace pactory::quant {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+using Members = std::vector<std::pair<std::string, std::string>>;
+
+std::string Tar(const Members& members) {
+  std::string content(1 << 20, '\0');
+  size_t used = 0;
+  struct archive* writer = archive_write_new();
+  // pax: long names become members of their own before the file's.
+  archive_write_set_format_pax(writer);
+  archive_write_open_memory(writer, content.data(), content.size(), &used);
+  for (const auto& [name, data] : members) {
+    struct archive_entry* entry = archive_entry_new();
+    archive_entry_set_pathname(entry, name.c_str());
+    archive_entry_set_size(entry, static_cast<la_int64_t>(data.size()));
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_perm(entry, 0644);
+    archive_write_header(writer, entry);
+    archive_write_data(writer, data.data(), data.size());
+    archive_entry_free(entry);
+  }
+  archive_write_free(writer);
+  content.resize(used);
+  return content;
+}
+
+std::string Little(uint64_t value, int width) {
+  std::string bytes;
+  for (int index = 0; index < width; ++index) bytes.push_back(static_cast<char>(value >> (8 * index)));
+  return bytes;
+}
+
+// An image of one colour, as an uncompressed bitmap: decoders go by content and not by the file's name.
+std::string Image(int height, int width, int red, int green, int blue) {
+  const int row = (3 * width + 3) / 4 * 4;
+  std::string pixels;
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) pixels += {static_cast<char>(blue), static_cast<char>(green), static_cast<char>(red)};
+    pixels.append(row - 3 * width, '\0');
+  }
+  return "BM" + Little(54 + pixels.size(), 4) + Little(0, 4) + Little(54, 4) + Little(40, 4) + Little(width, 4) +
+         Little(height, 4) + Little(1, 2) + Little(24, 2) + Little(0, 4) + Little(pixels.size(), 4) + Little(2835, 4) +
+         Little(2835, 4) + Little(0, 8) + pixels;
+}
+
+class TarDatasetTest : public testing::Test {
+ protected:
+  absl::StatusOr<std::unique_ptr<Dataset>> Open(const std::string& content, const v1::PreprocessConfig& config = {},
+                                                std::vector<int64_t> dims = {-1, 3, 4, 6}) {
+    path_ = testing::TempDir() + "/" + testing::UnitTest::GetInstance()->current_test_info()->name() + ".tar";
+    std::ofstream(path_, std::ios::binary) << content;
+    return OpenDataset(path_, config, {.name = "input", .dims = std::move(dims)});
+  }
+
+  std::string Problem(const Members& members, const v1::PreprocessConfig& config = {}) {
+    const auto dataset = Open(Tar(members), config);
+    EXPECT_EQ(dataset.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(dataset.status().message());
+  }
+
+  std::string path_;
+};
+
+TEST_F(TarDatasetTest, ReadsImagesAndClassesInAnyOrder) {
+  const std::string long_name = "folder/" + std::string(150, 'n');
+  const auto dataset = Open(Tar({{"b.cls", "1\n"}, {"a.png", Image(4, 6, 255, 0, 51)}, {"a.cls", "3"}, {"b.png", Image(4, 6, 0, 102, 0)},
+                                 {long_name + ".png", Image(8, 12, 51, 51, 51)}, {long_name + ".cls", "0"}, {"readme.txt", "x"}}));
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ((*dataset)->size(), 3);
+  EXPECT_THAT((*dataset)->sample_shape(), ElementsAre(3, 4, 6));
+  EXPECT_TRUE(at::equal((*dataset)->labels(), at::tensor({3, 1, 0}, at::kLong)));
+  const auto batch = (*dataset)->Read({1, 0, 2});
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  EXPECT_TRUE(at::equal(batch->y, at::tensor({1, 3, 0}, at::kLong)));
+  // Red first, scaled by 1/255.
+  EXPECT_TRUE(at::allclose(batch->x.amin({2, 3}), at::tensor({0.0f, 0.4f, 0.0f, 1.0f, 0.0f, 0.2f, 0.2f, 0.2f, 0.2f}).reshape({3, 3}), 0, 1e-6));
+  EXPECT_TRUE(at::equal(batch->x.amin({2, 3}), batch->x.amax({2, 3})));
+}
+
+TEST_F(TarDatasetTest, BlueComesFirstWhereAsked) {
+  v1::PreprocessConfig config;
+  config.set_channel_order(v1::PreprocessConfig::BGR);
+  config.set_scale(1);
+  const auto dataset = Open(Tar({{"a.png", Image(4, 6, 10, 20, 30)}}), config);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_FALSE((*dataset)->has_labels());
+  EXPECT_TRUE(at::equal((*dataset)->Read({0})->x[0].amax({1, 2}), at::tensor({30.0f, 20.0f, 10.0f})));
+}
+
+TEST_F(TarDatasetTest, KeptRatiosArePaddedOnTheRightAfterNormalization) {
+  v1::PreprocessConfig config;
+  config.set_keep_ratio(true);
+  config.set_scale(1);
+  config.add_mean(7);
+  // 8 x 4 pixels become 4 x 2 in an input of 4 x 6.
+  const auto dataset = Open(Tar({{"a.png", Image(8, 4, 10, 20, 30)}}), config);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  const at::Tensor x = (*dataset)->Read({0})->x[0];
+  EXPECT_TRUE(at::equal(x.narrow(2, 0, 2).amin({1, 2}), at::tensor({3.0f, 13.0f, 23.0f})));
+  EXPECT_EQ(x.narrow(2, 2, 4).abs().max().item<float>(), 0);
+}
+
+TEST_F(TarDatasetTest, OneChannelModelsGetGrey) {
+  v1::PreprocessConfig config;
+  config.set_scale(1);
+  const auto dataset = Open(Tar({{"a.png", Image(4, 6, 50, 50, 50)}}), config, {-1, 1, 4, 6});
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_TRUE(at::equal((*dataset)->Read({0})->x, at::full({1, 1, 4, 6}, 50.0f)));
+}
+
+TEST_F(TarDatasetTest, OpenDimensionsMustBeGiven) {
+  const std::string content = Tar({{"a.png", Image(4, 6, 0, 0, 0)}});
+  EXPECT_THAT(std::string(Open(content, {}, {-1, 3, -1, -1}).status().message()), HasSubstr("preprocess.height"));
+  v1::PreprocessConfig config;
+  config.set_height(5);
+  config.set_width(9);
+  EXPECT_THAT((*Open(content, config, {-1, 3, -1, -1}))->sample_shape(), ElementsAre(3, 5, 9));
+  EXPECT_THAT(std::string(Open(content, config).status().message()), HasSubstr("preprocess.height"));
+}
+
+TEST_F(TarDatasetTest, WhatIsWrongIsNamed) {
+  const std::string png = Image(4, 6, 0, 0, 0);
+  EXPECT_THAT(Problem({{"a.txt", "x"}}), AllOf(HasSubstr(path_), HasSubstr("images")));
+  EXPECT_THAT(Problem({{"a.png", png}, {"a.cls", "cat"}}), HasSubstr("member=a.cls"));
+  EXPECT_THAT(Problem({{"a.png", png}, {"a.cls", "1"}, {"b.cls", "1"}}), HasSubstr("key=b"));
+  EXPECT_THAT(Problem({{"a.png", png}, {"a.cls", "1"}, {"b.png", png}}), HasSubstr("key=b"));
+  EXPECT_THAT(Problem({{"a.png", png}, {"a.jpg", png}}), HasSubstr("one image"));
+}
+
+TEST_F(TarDatasetTest, AnImageThatCanNotBeDecodedIsNamedWhenItIsRead) {
+  const auto dataset = Open(Tar({{"good.png", Image(4, 6, 0, 0, 0)}, {"bad.png", "no image"}, {"empty.png", ""}}));
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_TRUE((*dataset)->Read({0}).ok());
+  EXPECT_THAT(std::string((*dataset)->Read({0, 1}).status().message()), HasSubstr("sample=bad"));
+  EXPECT_THAT(std::string((*dataset)->Read({2}).status().message()), HasSubstr("sample=empty"));
+}
+
+TEST_F(TarDatasetTest, WhatIsNoArchiveIsRefused) {
+  EXPECT_FALSE(Open("just some text, and not an archive").ok());
+  EXPECT_FALSE(Open(std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03", 10) + std::string(500, 'z')).ok());
+  EXPECT_FALSE(Open("").ok());
+  const std::string whole = Tar({{"a.png", Image(40, 60, 1, 2, 3)}, {"a.cls", "1"}});
+  for (size_t length = 0; length < 1500; length += 7) EXPECT_FALSE(Open(whole.substr(0, length)).ok() && length < 1000) << length;
+}
+
+}  // namespace
+}  // namespace pactory::quant
