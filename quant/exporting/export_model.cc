@@ -5,14 +5,12 @@
 #include "quant/exporting/serialize_graph.h"
 #include "quant/exporting/shorten_names.h"
 #include "quant/exporting/upgrade_opset.h"
-#include "quant/exporting/write_hard_swish.h"
 
 namespace pactory::quant {
 
 absl::StatusOr<ExportedModel> ExportModel(QuantizedModel& model, const QuantizationPlan& plan) {
   ExportedModel result;
   PACTORY_ASSIGN_OR_RETURN(Graph graph, LowerQuantizers(model, plan, result.warnings));
-  WriteHardSwish(graph);
   PACTORY_RETURN_IF_ERROR(UpgradeOpset(graph));
   PACTORY_RETURN_IF_ERROR(graph.Verify());
   // Last, because messages of the steps before name nodes as their owner knows them.

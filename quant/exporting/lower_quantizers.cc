@@ -1,9 +1,11 @@
 #include "quant/exporting/lower_quantizers.h"
 
 #include <ATen/ATen.h>
+#include <onnx/onnx_pb.h>
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,7 +21,11 @@ constexpr int64_t kKernelBits = 8;
 class Lowering {
  public:
   Lowering(QuantizedModel& model, const QuantizationPlan& plan, std::vector<std::string>& warnings)
-      : model_(model), plan_(plan), warnings_(warnings), graph_(model.graph()) {}
+      : model_(model), warnings_(warnings), graph_(model.graph()) {
+    for (const LayerPlan& layer : plan.layers) {
+      if (layer.compute == LayerCompute::kInt8) int8_weights_.insert(layer.weight);
+    }
+  }
 
   absl::StatusOr<Graph> Run() {
     for (auto& [name, tensor] : graph_.initializers) {
@@ -27,11 +33,14 @@ class Lowering {
       if (trained != model_.parameters().end()) tensor = trained->second.detach().to(at::kCPU).contiguous();
     }
     // Biases first: one that does not fit raises its weight's scales.
-    for (const LayerPlan& layer : plan_.layers) LowerBias(layer);
+    const size_t nodes_before = graph_.nodes.size();
+    for (size_t i = 0; i < nodes_before; ++i) {
+      if (graph_.nodes[i].op_type == "FakeQuantizeBias") PACTORY_RETURN_IF_ERROR(LowerBias(Node(graph_.nodes[i])));
+    }
     // New nodes go to the end, so that their names are checked against all others; the sort puts them in place.
     const size_t count = graph_.nodes.size();
     for (size_t i = 0; i < count; ++i) {
-      if (graph_.nodes[i].domain != "pactory") continue;
+      if (graph_.nodes[i].op_type != "FakeQuantize") continue;
       const Node node = graph_.nodes[i];
       Quantizer* quantizer = model_.Find(node.StringOr("quantizer", ""));
       if (quantizer == nullptr) return absl::InternalError(absl::StrCat("node has no quantizer: ", node.name));
@@ -70,30 +79,26 @@ class Lowering {
     return node;
   }
 
-  void LowerBias(const LayerPlan& layer) {
-    if (layer.bias.empty() || layer.weight_quantizer.empty() || layer.input_quantizer.empty()) return;
-    Quantizer* input = model_.Find(layer.input_quantizer);
-    Quantizer* weight = model_.Find(layer.weight_quantizer);
-    const auto node = std::find_if(graph_.nodes.begin(), graph_.nodes.end(),
-                                   [&](const Node& candidate) { return candidate.name == layer.node; });
-    if (input == nullptr || weight == nullptr || node == graph_.nodes.end()) return;
-    if (input->spec().bits < kKernelBits) return;
-    const at::Tensor bias = graph_.initializers.at(layer.bias);
-    const at::Tensor& scales = WeightScales(layer.weight, *weight);
-    if (scales.numel() != 1 && scales.numel() != bias.numel()) return;
-    const QuantizedBias quantized = QuantizeBias(bias, input->Scales({}).item<float>(), scales);
+  absl::Status LowerBias(const Node& node) {
+    const std::string& bias = node.inputs[0];
+    const std::string& weight_name = node.inputs[1];
+    Quantizer* input = model_.Find(node.StringOr("input_quantizer", ""));
+    Quantizer* weight = model_.Find(node.StringOr("weight_quantizer", ""));
+    if (input == nullptr || weight == nullptr) return absl::InternalError(absl::StrCat("node has no quantizer: ", node.name));
+    const QuantizedBias quantized =
+        QuantizeBias(graph_.initializers.at(bias), input->Scales({}).item<float>(), WeightScales(weight_name, *weight));
     if (!quantized.raised_channels.empty()) {
-      weight_scales_[layer.weight] = quantized.weight_scales;
-      warnings_.push_back(absl::StrCat("the bias of ", quantized.raised_channels.size(), " channel(s) of ", layer.node,
-                                       " did not fit 32 bits; the scale of their weights was raised"));
+      weight_scales_[weight_name] = quantized.weight_scales;
+      warnings_.push_back(absl::StrCat("bias ", bias, " did not fit 32 bits in ", quantized.raised_channels.size(),
+                                       " channel(s); the scale of their weights was raised"));
     }
-    const std::string values = graph_.UniqueValueName(absl::StrCat(layer.bias, "_int32"));
+    const std::string values = graph_.UniqueValueName(absl::StrCat(bias, "_int32"));
     graph_.initializers[values] = quantized.values;
-    const std::string result = graph_.UniqueValueName(absl::StrCat(layer.bias, "_dq"));
-    std::replace(node->inputs.begin(), node->inputs.end(), layer.bias, result);
-    Node dequantize = MakeNode("DequantizeLinear", {values, Constant(absl::StrCat(layer.bias, "_scale"), quantized.scales)}, result);
+    Node dequantize = MakeNode("DequantizeLinear", {values, Constant(absl::StrCat(bias, "_scale"), quantized.scales)},
+                               node.outputs[0]);
     dequantize.attributes["axis"] = int64_t{0};
     graph_.nodes.push_back(std::move(dequantize));
+    return absl::OkStatus();
   }
 
   const at::Tensor& WeightScales(const std::string& weight, Quantizer& quantizer) {
@@ -109,16 +114,38 @@ class Lowering {
     const at::Tensor values = QuantizeWeight(graph_.initializers.at(weight), scales, axis, quantizer.grid().qmax);
     const std::string stored = graph_.UniqueValueName(absl::StrCat(weight, "_int8"));
     graph_.initializers[stored] = values;
+    if (int8_weights_.contains(weight)) {
+      AddDequantize(node, stored, scales, axis);
+    } else {
+      AddCastAndMul(node, stored, scales, axis);
+    }
+  }
+
+  void AddDequantize(const Node& node, const std::string& stored, const at::Tensor& scales, int64_t axis) {
     const bool per_channel = axis >= 0;
     const at::Tensor scale = per_channel ? scales : scales.reshape({});
-    std::vector<std::string> inputs = {stored, Constant(absl::StrCat(weight, "_scale"), scale)};
+    std::vector<std::string> inputs = {stored, Constant(absl::StrCat(stored, "_scale"), scale)};
     const std::vector<const Node*> readers = std::as_const(graph_).Consumers(node.outputs[0]);
     if (std::any_of(readers.begin(), readers.end(), [](const Node* reader) { return NeedsWeightZeroPoint(*reader); })) {
-      inputs.push_back(Constant(absl::StrCat(weight, "_zero"), at::zeros(scale.sizes(), at::kChar)));
+      inputs.push_back(Constant(absl::StrCat(stored, "_zero"), at::zeros(scale.sizes(), at::kChar)));
     }
     Node dequantize = MakeNode("DequantizeLinear", std::move(inputs), node.outputs[0]);
     if (per_channel) dequantize.attributes["axis"] = axis;
     graph_.nodes.push_back(std::move(dequantize));
+  }
+
+  void AddCastAndMul(const Node& node, const std::string& stored, const at::Tensor& scales, int64_t axis) {
+    std::vector<int64_t> shape;
+    if (axis >= 0) {
+      shape.assign(graph_.initializers.at(stored).dim(), 1);
+      shape[axis] = scales.numel();
+    }
+    const std::string as_float = graph_.UniqueValueName(absl::StrCat(stored, "_float"));
+    Node cast = MakeNode("Cast", {stored}, as_float);
+    cast.attributes["to"] = int64_t{onnx::TensorProto::FLOAT};
+    graph_.nodes.push_back(std::move(cast));
+    graph_.nodes.push_back(
+        MakeNode("Mul", {as_float, Constant(absl::StrCat(stored, "_scale"), scales.reshape(shape))}, node.outputs[0]));
   }
 
   void LowerActivation(const Node& node, Quantizer& quantizer) {
@@ -128,23 +155,24 @@ class Lowering {
     // One type for all tensors, because a Conv fuses only between equal types: a signed grid is the unsigned one moved by 128.
     const int64_t shift = grid.qmin == 0 ? 0 : 128;
     const std::string zero = Constant(absl::StrCat("zero_", shift), at::full({}, shift, at::kByte));
-    std::string input = node.inputs[0];
+    const std::string& input = node.inputs[0];
+    std::string integers = graph_.UniqueValueName(absl::StrCat(input, "_uint8"));
+    graph_.nodes.push_back(MakeNode("QuantizeLinear", {input, scale_name, zero}, integers));
     if (quantizer.spec().bits < kKernelBits) {
       const std::string clipped = graph_.UniqueValueName(absl::StrCat(input, "_clipped"));
-      const std::string low = Constant(absl::StrCat(input, "_low"), scale * static_cast<double>(grid.qmin));
-      const std::string high = Constant(absl::StrCat(input, "_high"), scale * static_cast<double>(grid.qmax));
-      graph_.nodes.push_back(MakeNode("Clip", {input, low, high}, clipped));
-      input = clipped;
+      const std::string low = Constant(absl::StrCat(input, "_low"), at::full({}, shift + grid.qmin, at::kByte));
+      const std::string high = Constant(absl::StrCat(input, "_high"), at::full({}, shift + grid.qmax, at::kByte));
+      graph_.nodes.push_back(MakeNode("Clip", {integers, low, high}, clipped));
+      integers = clipped;
     }
-    const std::string quantized = graph_.UniqueValueName(absl::StrCat(node.inputs[0], "_int8"));
-    graph_.nodes.push_back(MakeNode("QuantizeLinear", {input, scale_name, zero}, quantized));
-    graph_.nodes.push_back(MakeNode("DequantizeLinear", {quantized, scale_name, zero}, node.outputs[0]));
+    graph_.nodes.push_back(MakeNode("DequantizeLinear", {integers, scale_name, zero}, node.outputs[0]));
   }
 
   QuantizedModel& model_;
-  const QuantizationPlan& plan_;
   std::vector<std::string>& warnings_;
   Graph graph_;
+  // Weights of layers that are computed in int8.
+  std::set<std::string> int8_weights_;
   std::map<std::string, at::Tensor> weight_scales_;
   std::vector<std::pair<std::string, at::Tensor>> made_;
 };

@@ -13,10 +13,10 @@
 namespace pactory::quant {
 
 /// Returns the model's graph in ONNX ops, its trained parameters as initializers:
-///  - an activation becomes Q + DQ in uint8, with zero point 0 where it can't be negative, else 128; below 8 bits a Clip
-///    in front keeps it on its part of the grid;
-///  - a weight becomes an int8 initializer + DQ, per channel where it was trained so;
-///  - the bias of a layer with quantized input and weight becomes an int32 initializer + DQ.
+///  - an activation becomes Q + DQ in uint8, with zero point 0 where it can't be negative, else 128; below 8 bits a Clip of the
+///    integers between the two keeps it on its part of the grid;
+///  - the weight of a layer that is computed in int8 becomes an int8 initializer + DQ, its bias an int32 initializer + DQ;
+///  - any other weight becomes an int8 initializer + Cast + Mul, which the runtime folds when it loads the file.
 /// Quantizers with one id share their scale. Appends to `warnings` what was changed against the trained model.
 absl::StatusOr<Graph> LowerQuantizers(QuantizedModel& model, const QuantizationPlan& plan,
                                       std::vector<std::string>& warnings);

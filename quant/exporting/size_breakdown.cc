@@ -20,18 +20,29 @@ absl::StatusOr<SizeBreakdown> BreakDownSize(absl::string_view model_bytes) {
   if (!model.ParseFromArray(model_bytes.data(), static_cast<int>(model_bytes.size()))) {
     return absl::InvalidArgumentError("file must be a serialized ONNX model");
   }
+  const onnx::GraphProto& graph = model.graph();
+  std::set<std::string> stored, casts;
+  for (const onnx::TensorProto& tensor : graph.initializer()) stored.insert(tensor.name());
   SizeBreakdown sizes;
-  std::set<std::string> scales;
-  for (const onnx::NodeProto& node : model.graph().node()) {
+  for (const onnx::NodeProto& node : graph.node()) {
     sizes.nodes += static_cast<int64_t>(node.ByteSizeLong());
-    if (node.op_type() != "QuantizeLinear" && node.op_type() != "DequantizeLinear") continue;
-    for (int i = 1; i < node.input_size(); ++i) scales.insert(node.input(i));
+    if (node.op_type() == "Cast" && stored.contains(node.input(0))) casts.insert(node.output(0));
   }
-  for (const onnx::TensorProto& tensor : model.graph().initializer()) {
+  std::set<std::string> scales, biases;
+  for (const onnx::NodeProto& node : graph.node()) {
+    const bool is_pair = node.op_type() == "QuantizeLinear" || node.op_type() == "DequantizeLinear";
+    const bool is_scaled_weight = node.op_type() == "Mul" && node.input_size() == 2 && casts.contains(node.input(0));
+    if (is_pair || is_scaled_weight) {
+      for (int i = 1; i < node.input_size(); ++i) scales.insert(node.input(i));
+    }
+    const bool has_bias = node.op_type() == "Conv" || node.op_type() == "ConvTranspose" || node.op_type() == "Gemm";
+    if (has_bias && node.input_size() == 3) biases.insert(node.input(2));
+  }
+  for (const onnx::TensorProto& tensor : graph.initializer()) {
     const int64_t bytes = ElementBytes(tensor);
     if (scales.contains(tensor.name())) {
       sizes.scales += bytes;
-    } else if (tensor.data_type() == onnx::TensorProto::INT32) {
+    } else if (tensor.data_type() == onnx::TensorProto::INT32 || biases.contains(tensor.name())) {
       sizes.biases += bytes;
     } else {
       sizes.weights += bytes;

@@ -10,11 +10,11 @@ namespace pactory::quant {
 
 /// Bytes of a file by what they are for; the sum is the file's size.
 struct SizeBreakdown {
-  /// Elements of int8 tensors and of float tensors that are no scales: weights.
+  /// Elements of all other tensors: weights.
   int64_t weights = 0;
-  /// Scales and zero points of Q/DQ pairs.
+  /// Scales and zero points, of Q/DQ pairs and of weights that are multiplied back.
   int64_t scales = 0;
-  /// int32 tensors that a DQ reads: biases.
+  /// Third inputs of nodes with weights, in int32 or float.
   int64_t biases = 0;
   /// Nodes: op names, value names, attributes.
   int64_t nodes = 0;

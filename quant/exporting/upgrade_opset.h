@@ -8,8 +8,8 @@
 
 namespace pactory::quant {
 
-/// Opset of the default domain that exported files have at least: the first with scales per channel.
-inline constexpr int64_t kExportOpset = 13;
+/// Opset of the default domain that exported files have at least: scales per channel came with 13, HardSwish with 14.
+inline constexpr int64_t kExportOpset = 14;
 
 /// Rewrites nodes whose form changed between the graph's opset and kExportOpset (attributes that became inputs, defaults
 /// that changed). A graph of that opset or a newer one stays. UNIMPLEMENTED names a node that has no equal form.

@@ -22,7 +22,7 @@ class Inserter {
 
   absl::StatusOr<QuantizationPlan> Run() {
     PlanLayers();
-    PlanActivationOps();
+    PlanJoins();
     if (activations_.empty() && plan_.weights.empty()) {
       return absl::FailedPreconditionError(
           "model must have a layer to quantize (Conv, Gemm or MatMul with a stored weight that no override skips)");
@@ -30,6 +30,7 @@ class Inserter {
     for (const WeightPlacement& weight : plan_.weights) InsertWeight(weight);
     for (const auto& [value, bits] : activations_) InsertActivation(value, bits);
     ShareThroughOps();
+    InsertBiases();
     PACTORY_RETURN_IF_ERROR(graph_.Sort());
     overrides_.AppendUnused(plan_.warnings);
     return std::move(plan_);
@@ -48,13 +49,38 @@ class Inserter {
 
   void PlanLayers() {
     const std::vector<const Node*> nodes = WeightedNodes();
+    std::set<std::string> candidates;
     for (size_t i = 0; i < nodes.size(); ++i) {
-      LayerPlan layer = PlanLayer(*nodes[i], i == 0 || i + 1 == nodes.size());
-      plan_.layers.push_back(std::move(layer));
+      plan_.layers.push_back(PlanWeight(*nodes[i], i == 0 || i + 1 == nodes.size()));
+      if (plan_.layers.back().compute == LayerCompute::kWeightOnly) candidates.insert(nodes[i]->name);
+    }
+    if (config_.activations().method() == v1::NONE) return;
+    const std::set<std::string> int8 = FindInt8Layers(graph_, candidates);
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      LayerPlan& layer = plan_.layers[i];
+      if (!candidates.contains(layer.node)) continue;
+      const bool is_edge = i == 0 || i + 1 == nodes.size();
+      if (FewBits()) {
+        PlanInput(*nodes[i], layer, is_edge);
+        layer.float_reason = "below 8 bits there is no integer kernel: it computes on values of the grids, in float";
+      } else if (int8.contains(layer.node)) {
+        PlanInput(*nodes[i], layer, is_edge);
+        PlanOutput(*nodes[i]);
+        layer.compute = LayerCompute::kInt8;
+        layer.float_reason.clear();
+      } else {
+        layer.float_reason = "the runtime is faster in float here";
+      }
     }
   }
 
-  LayerPlan PlanLayer(const Node& node, bool is_edge) {
+  // Whether the activations have fewer bits than kernels take. Then every layer's input is quantized, and nothing else.
+  bool FewBits() const { return config_.activations().bits() < kKernelBits; }
+
+  // The first and the last layer keep more bits (PACT, appendix A.3: at 8 bits they cost next to nothing).
+  int64_t LeastBits(bool is_edge) const { return is_edge ? config_.first_last_bits() : 2; }
+
+  LayerPlan PlanWeight(const Node& node, bool is_edge) {
     const OpDefinition& op = *FindOp(graph_, node);
     LayerPlan layer;
     layer.node = node.name;
@@ -71,25 +97,16 @@ class Inserter {
     if (node.inputs.size() > 2 && graph_.initializers.contains(node.inputs[2])) layer.bias = node.inputs[2];
     if (!stored->second.is_floating_point() || stored->second.dim() < 2) {
       layer.float_reason = "its weight is not a float matrix or kernel";
-      return layer;
-    }
-    if (rule.skip) {
+    } else if (rule.skip) {
       layer.float_reason = rule.reason;
-      return layer;
-    }
-    // The first and the last layer keep more bits (PACT, appendix A.3: at 8 bits they cost next to nothing).
-    const int64_t least = is_edge ? config_.first_last_bits() : 2;
-    if (config_.weights().method() != v1::NONE) {
-      const int64_t bits = rule.weight_bits.value_or(std::max<int64_t>(least, config_.weights().bits()));
-      layer.weight_quantizer = PlaceWeight(node, op, stored->second, bits);
-    } else {
+    } else if (config_.weights().method() == v1::NONE) {
       layer.float_reason = "weights.method is NONE";
+    } else {
+      const int64_t bits = rule.weight_bits.value_or(std::max<int64_t>(LeastBits(is_edge), config_.weights().bits()));
+      layer.weight_quantizer = PlaceWeight(node, op, stored->second, bits);
+      layer.compute = LayerCompute::kWeightOnly;
+      layer.float_reason = "activations.method is NONE";
     }
-    if (config_.activations().method() == v1::NONE) return layer;
-    const int64_t bits = rule.activation_bits.value_or(std::max<int64_t>(least, config_.activations().bits()));
-    WantActivation(node.inputs[0], bits);
-    layer.input_quantizer = node.inputs[0];
-    PlanLayerOutput(node);
     return layer;
   }
 
@@ -109,31 +126,34 @@ class Inserter {
     wanted = std::max(wanted, bits);
   }
 
-  // A layer is fused to an int8 kernel only with a Q behind it. Below 8 bits there is no such kernel: the inputs of the
-  // layers are quantized and nothing else.
-  void PlanLayerOutput(const Node& node) {
-    if (config_.activations().bits() < kKernelBits || MayGiveFloat(node)) return;
+  void PlanInput(const Node& node, LayerPlan& layer, bool is_edge) {
+    const LayerRule rule = overrides_.RuleOf(node);
+    WantActivation(node.inputs[0],
+                   rule.activation_bits.value_or(std::max<int64_t>(LeastBits(is_edge), config_.activations().bits())));
+    layer.input_quantizer = node.inputs[0];
+  }
+
+  // A layer is fused to an integer kernel only with a Q behind it.
+  void PlanOutput(const Node& node) {
     std::string value = node.outputs[0];
     const std::vector<const Node*> readers = std::as_const(graph_).Consumers(value);
     if (readers.size() == 1 && !graph_.IsOutput(value) && IsAbsorbedByQuantizer(*readers[0])) {
       value = readers[0]->outputs[0];
     }
-    if (!graph_.IsOutput(value)) WantActivation(value, kKernelBits);
+    written_in_int8_.insert(value);
+    if (!MayGiveFloat(node) && !graph_.IsOutput(value)) WantActivation(value, kKernelBits);
   }
 
-  // Ops without weights follow when all they read is quantized or can be.
-  void PlanActivationOps() {
-    if (config_.activations().method() == v1::NONE || config_.activations().bits() < kKernelBits) return;
+  // Ops that join values which are quantized anyway give theirs back quantized.
+  void PlanJoins() {
+    if (FewBits()) return;
     for (const Node& node : graph_.nodes) {
-      if (!RunsOnQuantizedActivations(node) || graph_.IsOutput(node.outputs[0])) continue;
-      // A stored operand, like the scale of a Mul, is no activation.
-      const bool reads_stored = std::any_of(node.inputs.begin(), node.inputs.end(), [&](const std::string& input) {
-        return graph_.initializers.contains(input);
-      });
-      if (reads_stored || overrides_.RuleOf(node).skip) continue;
-      for (const std::string& input : node.inputs) {
-        if (!input.empty()) WantActivation(input, kKernelBits);
-      }
+      if (!JoinsQuantizedValues(node) || graph_.IsOutput(node.outputs[0])) continue;
+      const bool joins = std::all_of(node.inputs.begin(), node.inputs.end(),
+                                     [&](const std::string& input) { return activations_.contains(input); });
+      if (!joins) continue;
+      joins_.insert(node.name);
+      written_in_int8_.insert(node.outputs[0]);
       WantActivation(node.outputs[0], kKernelBits);
     }
   }
@@ -172,15 +192,16 @@ class Inserter {
                                  .node = producer == nullptr ? "" : producer->name,
                                  .bits = bits,
                                  .sign = IsNonNegative(graph_, value) ? Sign::kNonNegative : Sign::kAny});
-    // At 8 bits the Q is the only reader, which fusion asks for; below, other readers keep the finer values.
-    std::set<std::string> layers;
+    // A value that an int8 layer writes has the Q as its only reader, which fusion asks for; of other values the layers that
+    // compute in float read the finer original.
+    std::set<std::string> readers = joins_;
     for (const LayerPlan& layer : plan_.layers) {
-      if (layer.input_quantizer == value) layers.insert(layer.node);
+      if (layer.input_quantizer == value) readers.insert(layer.node);
     }
     const std::string quantized = AddQuantizer(value, value);
     for (Node& node : graph_.nodes) {
       if (node.outputs[0] == quantized) continue;
-      if (bits == kKernelBits || layers.contains(node.name)) Redirect(node, value, quantized);
+      if (written_in_int8_.contains(value) || readers.contains(node.name)) Redirect(node, value, quantized);
     }
   }
 
@@ -215,6 +236,25 @@ class Inserter {
     }
   }
 
+  // A layer that is computed in float keeps its bias as it is.
+  void InsertBiases() {
+    for (const LayerPlan& layer : plan_.layers) {
+      if (layer.bias.empty() || layer.compute != LayerCompute::kInt8) continue;
+      Node node;
+      node.domain = "pactory";
+      node.op_type = "FakeQuantizeBias";
+      node.name = graph_.UniqueNodeName(absl::StrCat(layer.bias, "_quantizer"));
+      node.inputs = {layer.bias, layer.weight};
+      node.outputs = {graph_.UniqueValueName(absl::StrCat(layer.bias, "_q"))};
+      node.attributes["input_quantizer"] = layer.input_quantizer;
+      node.attributes["weight_quantizer"] = layer.weight_quantizer;
+      for (Node& reader : graph_.nodes) {
+        if (reader.name == layer.node) Redirect(reader, layer.bias, node.outputs[0]);
+      }
+      graph_.nodes.push_back(std::move(node));
+    }
+  }
+
   void RenameQuantizer(const std::string& from, const std::string& to) {
     for (Node& node : graph_.nodes) {
       if (node.domain == "pactory" && node.StringOr("quantizer", "") == from) node.attributes["quantizer"] = to;
@@ -231,6 +271,10 @@ class Inserter {
   QuantizationPlan plan_;
   // Bits of each value that is to be quantized.
   std::map<std::string, int64_t> activations_;
+  // Values that an integer kernel writes.
+  std::set<std::string> written_in_int8_;
+  // Nodes without weights that run between quantized values.
+  std::set<std::string> joins_;
 };
 
 }  // namespace

@@ -2,7 +2,8 @@
 // exported. Used by the pipeline. Stateless.
 //
 // A node `FakeQuantize` has one input, one output and the string attribute `quantizer`: the id of its quantizer. Nodes that
-// share an id share a scale.
+// share an id share a scale. A node `FakeQuantizeBias` reads a bias and its layer's weight and puts the bias on the grid of the
+// layer's integer sums: the scales of `input_quantizer` and `weight_quantizer`, its string attributes, multiplied.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +42,16 @@ struct WeightPlacement {
   int64_t channel_axis = -1;
 };
 
+/// How the deployed file computes a layer.
+enum class LayerCompute {
+  /// In float, with float weights.
+  kFloat,
+  /// In float, with weights that are stored on their grid.
+  kWeightOnly,
+  /// In int8.
+  kInt8,
+};
+
 /// What happens to one layer with weights.
 struct LayerPlan {
   std::string node;
@@ -53,7 +64,8 @@ struct LayerPlan {
   std::string weight_quantizer;
   /// Value whose deviation from the FP32 model is reported.
   std::string output;
-  /// Why the layer stays in float; "" where it is quantized.
+  LayerCompute compute = LayerCompute::kFloat;
+  /// Why the layer is not computed in int8; "" where it is.
   std::string float_reason;
 };
 

@@ -1,6 +1,9 @@
-// What ONNX Runtime's CPU provider computes in int8 and what it fuses: the facts that decide where Q/DQ pairs stand in a file
-// of profile `ort_cpu` (docs/export_ort_cpu.md). Used by insert_quantizers and the exporter. Stateless.
+// What ONNX Runtime's CPU provider computes in int8 with gain, and what it fuses: the measured facts of docs/export_ort_cpu.md
+// that decide where Q/DQ pairs stand in a file of profile `ort_cpu`. Used by insert_quantizers and the exporter. Stateless.
 #pragma once
+
+#include <set>
+#include <string>
 
 #include "quant/graph/graph.h"
 
@@ -9,13 +12,17 @@ namespace pactory::quant {
 /// Whether a Q behind `node` takes its place: the saturation at zero of an unsigned grid is the ReLU.
 bool IsAbsorbedByQuantizer(const Node& node);
 
-/// Whether the weighted op `node` may give out float with its inputs quantized; else it needs a Q behind it to be fused.
+/// Whether the int8 layer `node` may give out float; else it needs a Q behind it to be fused.
 bool MayGiveFloat(const Node& node);
 
 /// Whether the weight's DequantizeLinear must name its zero point for the op to be fused.
 bool NeedsWeightZeroPoint(const Node& node);
 
-/// Whether an op without weights is computed in int8 when its inputs and output are quantized, and gains by it.
-bool RunsOnQuantizedActivations(const Node& node);
+/// Whether `node` is an op without weights that runs in int8 between quantized values.
+bool JoinsQuantizedValues(const Node& node);
+
+/// Returns the names of those layers among `candidates` (nodes with a stored weight) that are to be computed in int8; the
+/// others keep int8 weights in the file and are faster in float (rules 4 to 6).
+std::set<std::string> FindInt8Layers(const Graph& graph, const std::set<std::string>& candidates);
 
 }  // namespace pactory::quant

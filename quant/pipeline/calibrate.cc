@@ -25,6 +25,7 @@ absl::StatusOr<std::map<std::string, AbsHistogram>> Calibrate(const Graph& graph
   c10::NoGradGuard no_grad;
   std::map<std::string, AbsHistogram> histograms;
   const auto observe = [&](const Node& node) -> absl::StatusOr<Kernel> {
+    // Weights and biases are not measured.
     if (graph.initializers.contains(node.inputs[0])) {
       return Kernel([](at::ArrayRef<at::Tensor> inputs) { return std::vector<at::Tensor>{inputs[0]}; });
     }

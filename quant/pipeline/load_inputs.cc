@@ -108,7 +108,11 @@ void PlanStages(PipelineState& state) {
   state.meter.Plan("calibrate", 0.005 * state.config.calibration().samples());
   state.meter.Plan("evaluate_ptq", seconds);
   if (training.enabled() && training.plain_qat_baseline()) state.meter.Plan("train_plain_qat", step * training.steps());
-  if (training.enabled()) state.meter.Plan("train", step * training.steps() + seconds);
+  if (training.enabled()) {
+    state.meter.Plan("train", step * training.steps() + seconds);
+  } else {
+    state.meter.Plan("evaluate_calibrated", seconds);
+  }
   state.meter.Plan("measure_layers", 1);
   state.meter.Plan("export", 1);
   if (!state.job.runtime_check_command.empty()) state.meter.Plan("check_deployed", 2 * seconds + 3);

@@ -102,9 +102,22 @@ void ReportQuantizers(PipelineState& state, const Measurements& sums) {
   }
 }
 
+const char* PrecisionName(LayerCompute compute) {
+  switch (compute) {
+    case LayerCompute::kInt8: return "int8";
+    case LayerCompute::kWeightOnly: return "int8_weights";
+    case LayerCompute::kFloat: return "float";
+  }
+  return "";
+}
+
 void ReportLayers(PipelineState& state, const Measurements& sums) {
   for (const LayerPlan& layer : state.plan.layers) {
-    LayerReport report{.name = layer.node, .op = layer.op_type, .float_reason = layer.float_reason};
+    LayerReport report;
+    report.name = layer.node;
+    report.op = layer.op_type;
+    report.precision = PrecisionName(layer.compute);
+    report.float_reason = layer.float_reason;
     for (const std::string* name : {&layer.weight, &layer.bias}) {
       if (const auto found = state.graph.initializers.find(*name); found != state.graph.initializers.end()) {
         report.params += found->second.numel();

@@ -42,7 +42,9 @@ struct LayerReport {
   /// 32 in float.
   int64_t weight_bits = 32;
   int64_t activation_bits = 32;
-  /// Why the layer is in float; "" where it is quantized.
+  /// `int8`, `int8_weights` (stored on their grid, computed in float) or `float`.
+  std::string precision;
+  /// Why the layer is not computed in int8; "" where it is.
   std::string float_reason;
   /// Signal over quantization noise of its output against FP32, in dB; absent where it could not be measured.
   std::optional<double> sqnr_db;

@@ -145,7 +145,7 @@ std::string SizeTable(const Report& report) {
   };
   row("Weights", &SizeBreakdown::weights);
   row("Scales and zero points", &SizeBreakdown::scales);
-  row("Biases (int32)", &SizeBreakdown::biases);
+  row("Biases", &SizeBreakdown::biases);
   row("Nodes", &SizeBreakdown::nodes);
   row("Names, inputs, outputs", &SizeBreakdown::other);
   absl::StrAppend(&html, "<tr class=\"sum\"><td>Bytes in all</td><td class=\"num\">", report.fp32_bytes,

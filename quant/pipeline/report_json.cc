@@ -56,7 +56,7 @@ Json Layers(const Report& report) {
     list.push_back({{"name", layer.name},
                     {"op", layer.op},
                     {"params", layer.params},
-                    {"precision", layer.float_reason.empty() ? "int8" : "float"},
+                    {"precision", layer.precision},
                     {"float_reason", layer.float_reason.empty() ? Json(nullptr) : Json(layer.float_reason)},
                     {"weight_bits", layer.weight_bits},
                     {"activation_bits", layer.activation_bits},

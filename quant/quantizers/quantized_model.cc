@@ -8,6 +8,17 @@
 
 namespace pactory::quant {
 
+namespace {
+
+// b + (round_half_even(b / s) * s - b) with the bracket held constant: the gradient passes unchanged.
+at::Tensor FakeQuantizeBias(const at::Tensor& bias, const at::Tensor& scale) {
+  const at::Tensor value = bias.detach();
+  const at::Tensor step = scale.to(value.device());
+  return bias + (value.div(step).round().mul(step) - value);
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<QuantizedModel>> QuantizedModel::Create(const Graph& graph,
                                                                        const std::vector<QuantizerSpec>& specs) {
   auto model = std::unique_ptr<QuantizedModel>(new QuantizedModel());
@@ -17,16 +28,24 @@ absl::StatusOr<std::unique_ptr<QuantizedModel>> QuantizedModel::Create(const Gra
     model->by_id_[spec.id] = quantizer.get();
     model->quantizers_.push_back(std::move(quantizer));
   }
-  const auto bind = [&by_id = model->by_id_](const Node& node) -> absl::StatusOr<Kernel> {
-    const std::string id = node.StringOr("quantizer", "");
-    const auto found = by_id.find(id);
-    if (node.op_type != "FakeQuantize" || found == by_id.end()) {
-      return absl::InternalError(absl::StrCat("node must name a quantizer of the model: node=", node.name, " op=",
-                                              node.op_type, " quantizer=", id));
+  const auto find = [&](const Node& node, absl::string_view attribute) -> absl::StatusOr<Quantizer*> {
+    Quantizer* quantizer = model->Find(node.StringOr(attribute, ""));
+    if (quantizer != nullptr) return quantizer;
+    return absl::InternalError(absl::StrCat("node must name a quantizer of the model: node=", node.name, " ", attribute, "=",
+                                            node.StringOr(attribute, "")));
+  };
+  const auto bind = [&](const Node& node) -> absl::StatusOr<Kernel> {
+    if (node.op_type == "FakeQuantizeBias") {
+      PACTORY_ASSIGN_OR_RETURN(Quantizer* const input, find(node, "input_quantizer"));
+      PACTORY_ASSIGN_OR_RETURN(Quantizer* const weight, find(node, "weight_quantizer"));
+      return Kernel([input, weight](at::ArrayRef<at::Tensor> inputs) {
+        return std::vector<at::Tensor>{FakeQuantizeBias(inputs[0], input->Scales({}) * weight->Scales(inputs[1]))};
+      });
     }
-    return [quantizer = found->second](at::ArrayRef<at::Tensor> inputs) {
+    PACTORY_ASSIGN_OR_RETURN(Quantizer* const quantizer, find(node, "quantizer"));
+    return Kernel([quantizer](at::ArrayRef<at::Tensor> inputs) {
       return std::vector<at::Tensor>{quantizer->Apply(inputs[0])};
-    };
+    });
   };
   PACTORY_ASSIGN_OR_RETURN(model->executor_, Executor::Create(model->graph_, bind));
   for (auto& [name, tensor] : model->executor_->parameters()) tensor = tensor.clone();

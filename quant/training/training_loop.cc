@@ -45,13 +45,16 @@ TrainingLoop::TrainingLoop(QuantizedModel& model, TrainingTask task, BatchSource
     : model_(model), task_(std::move(task)), batches_(std::move(batches)) {
   weight_optimizer_ = MakeOptimizer(
       task_.config, {GroupOf(model_, task_.weights, task_.config.weight_decay()), GroupOf(model_, task_.biases, 0)});
-  ParameterGroup alphas{.rate_multiplier = task_.alpha.learning_rate_multiplier(), .l2 = task_.alpha.l2()};
+  std::vector<ParameterGroup> alphas;
   for (const auto& quantizer : model_.quantizers()) {
     if (quantizer->alpha() == nullptr) continue;
-    alphas.parameters.emplace(quantizer->spec().id, *quantizer->alpha());
+    // Ranges differ by orders of magnitude: a step of each alpha is in units of where it started.
+    alphas.push_back({.parameters = {{quantizer->spec().id, *quantizer->alpha()}},
+                      .rate_multiplier = task_.alpha.learning_rate_multiplier() * quantizer->spec().threshold,
+                      .l2 = task_.alpha.l2()});
     history_.alpha_names.push_back(quantizer->spec().id);
   }
-  alpha_optimizer_ = MakeOptimizer(task_.config, {std::move(alphas)});
+  alpha_optimizer_ = MakeOptimizer(task_.config, std::move(alphas));
 }
 
 std::map<std::string, at::Tensor> TrainingLoop::LiveState() {

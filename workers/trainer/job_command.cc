@@ -12,6 +12,7 @@
 #include "workers/trainer/commands.h"
 #include "workers/trainer/event_pipe.h"
 #include "workers/trainer/job_error.h"
+#include "workers/trainer/freed_memory.h"
 #include "workers/trainer/stop_signal.h"
 
 namespace pactory {
@@ -85,6 +86,7 @@ int RunJob() {
     return kExitUsage;
   }
   CatchStopSignals();
+  KeepFreedMemory();
   EventPipe pipe(kEventFd);
   auto job = ReadJob(STDIN_FILENO);
   if (!job.ok()) return FailWith(pipe, job.status());

@@ -17,6 +17,7 @@
 #include "workers/trainer/commands.h"
 #include "workers/trainer/job_error.h"
 #include "workers/trainer/result_table.h"
+#include "workers/trainer/freed_memory.h"
 #include "workers/trainer/stop_signal.h"
 
 namespace pactory {
@@ -90,6 +91,7 @@ int RunQuantize(const QuantizeArguments& arguments) {
     return kExitUsage;
   }
   CatchStopSignals();
+  KeepFreedMemory();
   quant::QuantizationJob job;
   job.model_path = arguments.model;
   job.train_data_path = arguments.data;

@@ -8,7 +8,6 @@
 #include "quant/exporting/shorten_names.h"
 #include "quant/exporting/size_breakdown.h"
 #include "quant/exporting/upgrade_opset.h"
-#include "quant/exporting/write_hard_swish.h"
 
 namespace pactory::quant {
 namespace {
@@ -39,7 +38,7 @@ TEST(UpgradeOpsetTest, AttributesBecomeInputs) {
   squeeze.attributes["axes"] = std::vector<int64_t>{1, 2};
   graph.nodes = {clip, squeeze};
   ASSERT_TRUE(UpgradeOpset(graph).ok());
-  EXPECT_EQ(graph.opset(), kExportOpset);
+  EXPECT_EQ(graph.opset(), 14);
   EXPECT_TRUE(graph.nodes[0].attributes.empty());
   EXPECT_EQ(graph.initializers.at(graph.nodes[0].inputs[2]).item<float>(), 6.0f);
   EXPECT_TRUE(at::equal(graph.initializers.at(graph.nodes[1].inputs[1]), at::tensor({1, 2}, at::kLong)));
@@ -67,18 +66,6 @@ TEST(UpgradeOpsetTest, NewerGraphsStay) {
   ASSERT_TRUE(UpgradeOpset(graph).ok());
   EXPECT_EQ(graph.opset(), 17);
   EXPECT_EQ(graph.nodes[0].IntOr("axis", -9), 0);
-}
-
-TEST(WriteHardSwishTest, BecomesAGateAndAProduct) {
-  Graph graph = Base(14);
-  graph.nodes = {MakeNode("HardSwish", {"input"}, "output")};
-  WriteHardSwish(graph);
-  ASSERT_EQ(graph.nodes.size(), 2u);
-  EXPECT_EQ(graph.nodes[0].op_type, "HardSigmoid");
-  EXPECT_FLOAT_EQ(graph.nodes[0].FloatOr("alpha", 0), 1.0f / 6);
-  EXPECT_EQ(graph.nodes[1].op_type, "Mul");
-  EXPECT_EQ(graph.nodes[1].outputs[0], "output");
-  EXPECT_TRUE(graph.Verify().ok()) << graph.Verify();
 }
 
 TEST(ShortenNamesTest, NamesAreShortUniqueAndNeverThoseOfInputsAndOutputs) {

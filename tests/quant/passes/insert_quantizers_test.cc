@@ -31,16 +31,26 @@ v1::QuantizationConfig Config() {
   return config;
 }
 
-// x -> Conv a -> Relu r -> Conv b -> Add(b, r) s -> Conv c (the output)
+Node Depthwise(std::string input, std::string weight, std::string output) {
+  Node node = MakeNode("Conv", {std::move(input), std::move(weight)}, std::move(output));
+  node.attributes["group"] = int64_t{8};
+  return node;
+}
+
+// x (3 channels) -> Conv a -> Relu r -> Conv b -> Conv d -> Add(d, b) s -> Gemm-like Conv e -> Sigmoid y
 Graph Residual() {
   Graph graph;
   graph.opsets[""] = 13;
-  graph.inputs = {{.name = "x", .dims = {-1, 4, 8, 8}}};
-  graph.outputs = {{.name = "c", .dims = {-1, 4, 8, 8}}};
-  for (const char* name : {"wa", "wb", "wc"}) graph.initializers[name] = at::randn({4, 4, 1, 1});
-  graph.initializers["ba"] = at::randn({4});
+  graph.inputs = {{.name = "x", .dims = {-1, 3, 8, 8}}};
+  graph.outputs = {{.name = "y", .dims = {-1, 8, 8, 8}}};
+  graph.initializers["wa"] = at::randn({8, 3, 1, 1});
+  graph.initializers["ba"] = at::randn({8});
+  for (const char* name : {"wb", "wd", "we"}) graph.initializers[name] = at::randn({8, 8, 1, 1});
+  graph.initializers["bb"] = at::randn({8});
   graph.nodes = {MakeNode("Conv", {"x", "wa", "ba"}, "a"), MakeNode("Relu", {"a"}, "r"),
-                 MakeNode("Conv", {"r", "wb"}, "b"), MakeNode("Add", {"b", "r"}, "s"), MakeNode("Conv", {"s", "wc"}, "c")};
+                 MakeNode("Conv", {"r", "wb", "bb"}, "b"), MakeNode("Conv", {"b", "wd"}, "d"),
+                 MakeNode("Add", {"d", "b"}, "s"),         MakeNode("Conv", {"s", "we"}, "e"),
+                 MakeNode("Sigmoid", {"e"}, "y")};
   return graph;
 }
 
@@ -55,41 +65,90 @@ const ActivationPlacement& PlacementOf(const QuantizationPlan& plan, const std::
                        [&](const ActivationPlacement& placement) { return placement.value == value; });
 }
 
-TEST(InsertQuantizersTest, ConvolutionsAndSumsGetPairsOnBothSides) {
+const LayerPlan& LayerOf(const QuantizationPlan& plan, const std::string& node) {
+  return *std::find_if(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& layer) { return layer.node == node; });
+}
+
+TEST(InsertQuantizersTest, Int8LayersAndSumsGetPairsOnBothSides) {
   Graph graph = Residual();
   const auto plan = InsertQuantizers(graph, Config());
   ASSERT_TRUE(plan.ok()) << plan.status();
-  // `a` is not quantized: the Q behind the Relu is the Relu. `c` is the model's output and stays float.
-  EXPECT_THAT(ValuesOf(*plan), UnorderedElementsAre("x", "r", "b", "s"));
+  // The first Conv reads three channels: its weights alone are quantized.
+  EXPECT_EQ(LayerOf(*plan, "a_node").compute, LayerCompute::kWeightOnly);
+  EXPECT_EQ(graph.Producer("a")->inputs[0], "x");
+  EXPECT_EQ(graph.Producer("a")->inputs[2], "ba");
+  EXPECT_EQ(LayerOf(*plan, "b_node").compute, LayerCompute::kInt8);
+  EXPECT_THAT(ValuesOf(*plan), UnorderedElementsAre("r", "b", "d", "s", "e"));
   EXPECT_EQ(PlacementOf(*plan, "r").sign, Sign::kNonNegative);
   EXPECT_EQ(PlacementOf(*plan, "s").sign, Sign::kAny);
-  EXPECT_EQ(plan->weights.size(), 3u);
+  EXPECT_EQ(plan->weights.size(), 4u);
   EXPECT_EQ(plan->weights[0].channel_axis, 0);
-  EXPECT_EQ(plan->layers[0].bias, "ba");
   EXPECT_TRUE(graph.Verify().ok()) << graph.Verify();
-  // Every reader of a quantized value reads it quantized.
-  const Node* add = graph.Producer("s");
-  for (const std::string& input : add->inputs) EXPECT_EQ(graph.Producer(input)->op_type, "FakeQuantize") << input;
-  EXPECT_EQ(graph.outputs[0].name, "c");
-  EXPECT_EQ(graph.Producer("c")->op_type, "Conv");
+  // What an int8 layer writes has the quantizer as its only reader.
+  EXPECT_EQ(graph.Consumers("b").size(), 1u);
+  for (const std::string& input : graph.Producer("s")->inputs) EXPECT_EQ(graph.Producer(input)->op_type, "FakeQuantize");
+  const Node* bias = graph.Producer(graph.Producer("b")->inputs[2]);
+  EXPECT_EQ(bias->op_type, "FakeQuantizeBias");
+  EXPECT_EQ(bias->StringOr("input_quantizer", ""), "r");
+  EXPECT_EQ(bias->StringOr("weight_quantizer", ""), "wb");
+  EXPECT_EQ(graph.Producer("y")->op_type, "Sigmoid");
 }
 
-TEST(InsertQuantizersTest, BelowEightBitsOnlyLayerInputsAreQuantized) {
+TEST(InsertQuantizersTest, QuantizerBehindAReluTakesItsPlace) {
+  Graph graph = Residual();
+  graph.initializers["wa"] = at::randn({8, 8, 1, 1});
+  const auto plan = InsertQuantizers(graph, Config());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(LayerOf(*plan, "a_node").compute, LayerCompute::kInt8);
+  EXPECT_EQ(graph.Consumers("a").size(), 1u);
+  EXPECT_EQ(graph.Consumers("a")[0]->op_type, "Relu");
+}
+
+TEST(InsertQuantizersTest, DepthwiseIsInt8OnlyBetweenInt8Layers) {
+  for (const bool is_between : {true, false}) {
+    Graph graph = Residual();
+    graph.initializers["wd"] = at::randn({8, 1, 1, 1});
+    graph.nodes = {MakeNode("Conv", {"x", "wa", "ba"}, "a"), MakeNode("Conv", {"a", "wb"}, "b"),
+                   Depthwise(is_between ? "b" : "a", "wd", "d"), MakeNode("Conv", {"d", "we"}, "e"),
+                   MakeNode("Sigmoid", {"e"}, "y")};
+    graph.RemoveDeadCode();
+    const auto plan = InsertQuantizers(graph, Config());
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(LayerOf(*plan, "d_node").compute, is_between ? LayerCompute::kInt8 : LayerCompute::kWeightOnly);
+  }
+}
+
+TEST(InsertQuantizersTest, LayersBehindAPoolingToOnePixelComputeInFloat) {
+  Graph graph = Residual();
+  graph.nodes = {MakeNode("Conv", {"x", "wa", "ba"}, "a"), MakeNode("GlobalAveragePool", {"a"}, "p"),
+                 MakeNode("Conv", {"p", "wb"}, "b"),       MakeNode("Relu", {"b"}, "r"),
+                 MakeNode("Conv", {"r", "wd"}, "d"),       MakeNode("Mul", {"a", "d"}, "m"),
+                 MakeNode("Conv", {"m", "we"}, "e"),       MakeNode("Sigmoid", {"e"}, "y")};
+  graph.RemoveDeadCode();
+  const auto plan = InsertQuantizers(graph, Config());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(LayerOf(*plan, "b_node").compute, LayerCompute::kWeightOnly);
+  EXPECT_EQ(LayerOf(*plan, "d_node").compute, LayerCompute::kWeightOnly);
+  EXPECT_EQ(LayerOf(*plan, "e_node").compute, LayerCompute::kInt8);
+  EXPECT_THAT(ValuesOf(*plan), UnorderedElementsAre("m", "e"));
+}
+
+TEST(InsertQuantizersTest, BelowEightBitsEveryLayersInputIsQuantizedAndNothingElse) {
   Graph graph = Residual();
   v1::QuantizationConfig config = Config();
   config.mutable_activations()->set_bits(4);
   config.mutable_weights()->set_bits(4);
   const auto plan = InsertQuantizers(graph, config);
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_THAT(ValuesOf(*plan), UnorderedElementsAre("x", "r", "s"));
-  // The first and the last layer keep 8 bits; the one between has 4.
+  EXPECT_THAT(ValuesOf(*plan), UnorderedElementsAre("x", "r", "b", "s"));
+  // The first and the last layer keep 8 bits; those between have 4.
   EXPECT_EQ(PlacementOf(*plan, "x").bits, 8);
   EXPECT_EQ(PlacementOf(*plan, "r").bits, 4);
   EXPECT_EQ(PlacementOf(*plan, "s").bits, 8);
   EXPECT_EQ(plan->weights[0].bits, 8);
   EXPECT_EQ(plan->weights[1].bits, 4);
-  // The sum keeps the finer values of `r`.
-  EXPECT_EQ(graph.Producer("s")->inputs[1], "r");
+  // The sum keeps the finer values of `b`.
+  EXPECT_EQ(graph.Producer("s")->inputs[1], "b");
 }
 
 TEST(InsertQuantizersTest, OverridesSkipLayersAndSetBits) {
@@ -99,36 +158,34 @@ TEST(InsertQuantizersTest, OverridesSkipLayersAndSetBits) {
   skip->set_name("b_*");
   skip->set_skip(true);
   auto* bits = config.add_overrides();
-  bits->set_name("c_node");
+  bits->set_name("e_node");
   bits->set_weight_bits(4);
   auto* unused = config.add_overrides();
   unused->set_op_type("Gemm");
   const auto plan = InsertQuantizers(graph, config);
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(plan->layers[1].float_reason, "skipped by overrides[0]");
-  EXPECT_THAT(plan->layers[1].weight_quantizer, IsEmpty());
+  EXPECT_EQ(LayerOf(*plan, "b_node").float_reason, "skipped by overrides[0]");
+  EXPECT_EQ(LayerOf(*plan, "b_node").compute, LayerCompute::kFloat);
+  EXPECT_THAT(LayerOf(*plan, "b_node").weight_quantizer, IsEmpty());
   EXPECT_EQ(plan->weights.back().bits, 4);
   ASSERT_EQ(plan->warnings.size(), 1u);
   EXPECT_THAT(plan->warnings[0], HasSubstr("overrides[2]"));
 }
 
 TEST(InsertQuantizersTest, ValuesMovedUnchangedShareTheirScale) {
-  Graph graph;
-  graph.opsets[""] = 13;
-  graph.inputs = {{.name = "x", .dims = {-1, 4, 8, 8}}};
-  graph.outputs = {{.name = "y", .dims = {}}};
-  graph.initializers["w"] = at::randn({4, 4, 1, 1});
-  graph.initializers["v"] = at::randn({4, 4, 1, 1});
-  Node pool = MakeNode("MaxPool", {"a"}, "p");
+  Graph graph = Residual();
+  Node pool = MakeNode("MaxPool", {"b"}, "p");
   pool.attributes["kernel_shape"] = std::vector<int64_t>{2, 2};
-  graph.nodes = {MakeNode("Conv", {"x", "w"}, "a"), pool, MakeNode("Conv", {"p", "v"}, "y")};
+  graph.nodes = {MakeNode("Conv", {"x", "wa", "ba"}, "a"), MakeNode("Conv", {"a", "wb"}, "b"), pool,
+                 MakeNode("Conv", {"p", "we"}, "e"), MakeNode("Sigmoid", {"e"}, "y")};
+  graph.RemoveDeadCode();
   const auto plan = InsertQuantizers(graph, Config());
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_THAT(ValuesOf(*plan), UnorderedElementsAre("x", "a"));
-  EXPECT_EQ(plan->layers[1].input_quantizer, "a");
-  const Node* behind_pool = graph.Producer(graph.Producer("y")->inputs[0]);
+  EXPECT_THAT(ValuesOf(*plan), UnorderedElementsAre("a", "b", "e"));
+  EXPECT_EQ(LayerOf(*plan, "e_node").input_quantizer, "b");
+  const Node* behind_pool = graph.Producer(graph.Producer("e")->inputs[0]);
   ASSERT_NE(behind_pool, nullptr);
-  EXPECT_EQ(behind_pool->StringOr("quantizer", ""), "a");
+  EXPECT_EQ(behind_pool->StringOr("quantizer", ""), "b");
   EXPECT_TRUE(graph.Verify().ok()) << graph.Verify();
 }
 

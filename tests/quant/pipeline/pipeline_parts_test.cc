@@ -1,0 +1,158 @@
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "quant/pipeline/child_process.h"
+#include "quant/pipeline/npy_file.h"
+#include "quant/pipeline/progress_meter.h"
+#include "quant/pipeline/report_html.h"
+#include "quant/pipeline/report_json.h"
+#include "quant/pipeline/svg_chart.h"
+
+namespace pactory::quant {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class Recorder : public JobListener {
+ public:
+  void OnProgress(const v1::Progress& progress) override { messages.push_back(progress); }
+  bool StopRequested() const override { return stop; }
+
+  std::vector<v1::Progress> messages;
+  bool stop = false;
+};
+
+TEST(ProgressMeterTest, FractionNeverFallsAndEndsAtOne) {
+  Recorder recorder;
+  ProgressMeter meter(recorder);
+  meter.Plan("a", 10);
+  meter.Plan("left out", 10);
+  meter.Plan("b", 10);
+  ASSERT_TRUE(meter.Start("a").ok());
+  ASSERT_TRUE(meter.Advance(0.5).ok());
+  meter.Estimate("b", 1000);
+  ASSERT_TRUE(meter.Start("b").ok());
+  EXPECT_GT(recorder.messages.back().eta_seconds(), 900);
+  ASSERT_TRUE(meter.Advance(1).ok());
+  meter.Finish();
+  double last = 0;
+  for (const v1::Progress& progress : recorder.messages) {
+    EXPECT_GE(progress.fraction(), last);
+    last = progress.fraction();
+  }
+  EXPECT_EQ(last, 1);
+  ASSERT_EQ(meter.timing().size(), 2u);
+  EXPECT_EQ(meter.timing()[1].first, "b");
+}
+
+TEST(ProgressMeterTest, ARequestedStopComesBackAsCancelled) {
+  Recorder recorder;
+  ProgressMeter meter(recorder);
+  ASSERT_TRUE(meter.Start("train").ok());
+  recorder.stop = true;
+  EXPECT_TRUE(absl::IsCancelled(meter.Advance(0.1)));
+  EXPECT_TRUE(absl::IsCancelled(meter.Start("export")));
+}
+
+TEST(NpyFileTest, ArrayWrittenInPartsReadsBack) {
+  const std::string path = testing::TempDir() + "/parts.npy";
+  const at::Tensor array = at::randn({5, 2, 3});
+  auto writer = NpyWriter::Create(path, {5, 2, 3});
+  ASSERT_TRUE(writer.ok());
+  ASSERT_TRUE(writer->Append(array.slice(0, 0, 2)).ok());
+  ASSERT_TRUE(writer->Append(array.slice(0, 2)).ok());
+  ASSERT_TRUE(writer->Finish().ok());
+  const auto read = ReadNpy(path);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(at::equal(*read, array));
+}
+
+TEST(NpyFileTest, MissingRowsAndDamagedFilesAreErrors) {
+  const std::string path = testing::TempDir() + "/bad.npy";
+  auto writer = NpyWriter::Create(path, {4});
+  ASSERT_TRUE(writer->Append(at::zeros({3})).ok());
+  EXPECT_EQ(writer->Finish().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(ReadNpy(path).ok());
+  std::ofstream(path, std::ios::binary) << "\x93NUMPY\x01";
+  EXPECT_FALSE(ReadNpy(path).ok());
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 8), }\n";
+  std::ofstream(path, std::ios::binary) << "\x93NUMPY" << '\x01' << '\0' << static_cast<char>(header.size()) << '\0' << header;
+  EXPECT_FALSE(ReadNpy(path).ok());
+  EXPECT_FALSE(ReadNpy("/nonexistent.npy").ok());
+}
+
+TEST(ChildProcessTest, SuccessAndFailureWithTheLastWords) {
+  EXPECT_TRUE(RunChild({"true"}, nullptr).ok());
+  const absl::Status failed = RunChild({"sh", "-c", "echo out; echo no model here >&2; exit 3"}, nullptr);
+  EXPECT_EQ(failed.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(failed.message()), HasSubstr("no model here"));
+  EXPECT_THAT(std::string(failed.message()), HasSubstr("status 3"));
+  const absl::Status killed = RunChild({"sh", "-c", "kill -9 $$"}, nullptr);
+  EXPECT_THAT(std::string(killed.message()), HasSubstr("signal 9"));
+  EXPECT_TRUE(absl::IsNotFound(RunChild({"/no/such/program"}, nullptr)));
+}
+
+TEST(ChildProcessTest, AStopKillsTheChildSoon) {
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_TRUE(absl::IsCancelled(RunChild({"sleep", "60"}, [] { return true; })));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
+Report Sample() {
+  Report report;
+  report.metric_name = "top1";
+  report.fp32 = Accuracy{95, 100};
+  report.config.mutable_training()->set_steps(3);
+  report.history.alpha_names = {"<relu>"};
+  report.history.steps = {{1, 0.5, 1e-4, 1}, {2, std::numeric_limits<double>::quiet_NaN(), 1e-4, 1}};
+  report.history.alphas = {{0, {2.0}}, {2, {1.5}}};
+  report.history.evaluations = {{2, 0.9}};
+  QuantizerReport quantizer;
+  quantizer.name = "<script>alert(1)</script>";
+  quantizer.target = "activation";
+  quantizer.scales = {0.5};
+  report.quantizers = {quantizer};
+  report.warnings = {"a \"quoted\" warning \xff"};
+  return report;
+}
+
+TEST(ReportTest, JsonIsValidWhateverNamesAndNumbersAre) {
+  const auto json = nlohmann::json::parse(ReportToJson(Sample()), nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  EXPECT_EQ(json["fp32"]["metric"], 0.95);
+  EXPECT_TRUE(json["qat"].is_null());
+  EXPECT_TRUE(json["training"]["steps"][1]["loss"].is_null());
+  EXPECT_EQ(json["training"]["alphas"]["values"]["<relu>"], (std::vector<double>{2.0, 1.5}));
+  EXPECT_EQ(json["quantizers"][0]["scale"], 0.5);
+  EXPECT_EQ(json["config"]["training"]["steps"], 3);
+}
+
+TEST(ReportTest, PageEscapesNamesOfTheModel) {
+  const std::string page = ReportToHtml(Sample());
+  EXPECT_THAT(page, Not(HasSubstr("<script")));
+  EXPECT_THAT(page, HasSubstr("&lt;script&gt;"));
+}
+
+TEST(SvgChartTest, ChartsWithoutPointsOrSpreadDoNotBreak) {
+  EXPECT_EQ(DrawChart({.title = "t", .x_label = "x", .lines = {}, .reference_name = ""}), "");
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(DrawChart({.title = "t", .x_label = "x", .lines = {{"l", {{1, nan}}}}, .reference_name = ""}), "");
+  for (const auto& points : std::vector<std::vector<std::pair<double, double>>>{{{5, 0}}, {{0, 1}, {1, 1}}, {{0, 1e-9}, {1, 1e9}}}) {
+    const std::string svg = DrawChart({.title = "t", .x_label = "x", .lines = {{"l", points}}, .reference_name = ""});
+    EXPECT_THAT(svg, HasSubstr("<svg"));
+    EXPECT_THAT(svg, Not(HasSubstr("nan")));
+    EXPECT_LT(svg.size(), 20000u);
+  }
+}
+
+}  // namespace
+}  // namespace pactory::quant
