@@ -44,7 +44,8 @@ absl::StatusOr<ServerAddress> ReadClientConfig(const std::string& path) {
   ServerAddress address;
   try {
     const YAML::Node root = YAML::LoadFile(path);
-    if (!root.IsMap()) return absl::InvalidArgumentError(absl::StrCat(path, ": must be a YAML map with `server` and `token`"));
+    if (!root.IsMap())
+      return absl::InvalidArgumentError(absl::StrCat(path, ": must be a YAML map with `server` and `token`"));
     for (const auto& item : root) {
       const std::string key = item.first.as<std::string>();
       if (key == "server") {
@@ -68,8 +69,8 @@ absl::StatusOr<ServerAddress> ReadClientConfig(const std::string& path) {
 
 absl::Status WriteClientConfig(const std::string& path, const ServerAddress& address) {
   YAML::Emitter yaml;
-  yaml << YAML::BeginMap << YAML::Key << "server" << YAML::Value << address.target << YAML::Key << "token" << YAML::Value
-       << address.token;
+  yaml << YAML::BeginMap << YAML::Key << "server" << YAML::Value << address.target << YAML::Key << "token"
+       << YAML::Value << address.token;
   if (!address.tls_ca.empty()) yaml << YAML::Key << "tls_ca" << YAML::Value << address.tls_ca;
   if (address.transport == Transport::kPlaintext) yaml << YAML::Key << "plaintext" << YAML::Value << true;
   yaml << YAML::EndMap;

@@ -1,4 +1,5 @@
-// Which server a command talks to: flags, then environment, then the client config file, then the local service. Stateless.
+// Which server a command talks to: flags, then environment, then the client config file, then the local service.
+// Stateless.
 #pragma once
 
 #include <string>
@@ -19,11 +20,12 @@ struct ClientFlags {
   double patience_seconds = 120;
 };
 
-/// Returns the server and the token to use. A token of the config file goes only to the file's own server. INVALID_ARGUMENT
-/// names a broken file; FAILED_PRECONDITION where nothing names a server.
+/// Returns the server and the token to use. A token of the config file goes only to the file's own server.
+/// INVALID_ARGUMENT names a broken file; FAILED_PRECONDITION where nothing names a server.
 absl::StatusOr<ServerAddress> FindServer(const ClientFlags& flags);
 
-/// Reads a client config: YAML with `server`, `token`, `tls_ca`, `plaintext`. INVALID_ARGUMENT names the file and the key.
+/// Reads a client config: YAML with `server`, `token`, `tls_ca`, `plaintext`. INVALID_ARGUMENT names the file and the
+/// key.
 absl::StatusOr<ServerAddress> ReadClientConfig(const std::string& path);
 
 /// Writes one, readable by its owner only.

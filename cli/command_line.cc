@@ -12,7 +12,8 @@ namespace pactory {
 namespace {
 
 constexpr char kHelp[] =
-    "Quantization-aware training as a service: an ONNX model and data in, a smaller int8 model out, its accuracy measured "
+    "Quantization-aware training as a service: an ONNX model and data in, a smaller int8 model out, its accuracy "
+    "measured "
     "in the runtime that serves it.\n"
     "\n"
     "Start here:\n"
@@ -21,7 +22,8 @@ constexpr char kHelp[] =
     "  pactory run --model m.onnx --data train.npz --eval-data eval.npz --preset pact_int8 --out out/\n"
     "  pactory jobs list                                  what ran, what runs, what waits\n"
     "\n"
-    "The server and the token come from --server and --token, else from PACTORY_SERVER and PACTORY_TOKEN, else from the file "
+    "The server and the token come from --server and --token, else from PACTORY_SERVER and PACTORY_TOKEN, else from "
+    "the file "
     "that PACTORY_CONFIG names, else from ~/.config/pactory/client.yaml, else from the service that `pactory local up` "
     "started.\n"
     "Exit codes: 0 done, 1 job failed, 2 wrong input, 3 server unreachable.";
@@ -46,10 +48,12 @@ int RunCommandLine(int argc, const char* const* argv) {
   app.add_option("--token", invocation.client.token, "Token of the user kind");
   app.add_option("--tls-ca", invocation.client.tls_ca, "PEM file of the CA that signed the server's certificate");
   app.add_flag("--plaintext", plaintext, "No TLS, also to another host: the token travels readable");
-  app.add_option("--patience", invocation.client.patience_seconds, "Seconds to wait for a server that went away meanwhile")
+  app.add_option("--patience", invocation.client.patience_seconds,
+                 "Seconds to wait for a server that went away meanwhile")
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
-  app.add_option("--output", output, "text, or json for programs: results on standard output, progress on standard error")
+  app.add_option("--output", output,
+                 "text, or json for programs: results on standard output, progress on standard error")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   AddRunCommand(app, invocation);

@@ -1,4 +1,5 @@
-// The config of a job from the command line: a preset or a file, with single fields set on top. Used by `run`, `jobs submit`.
+// The config of a job from the command line: a preset or a file, with single fields set on top. Used by `run`, `jobs
+// submit`.
 #pragma once
 
 #include <CLI/App.hpp>

@@ -98,7 +98,8 @@ void AddDatasetCommands(CLI::App& app, Invocation& invocation) {
       "integers)\n  .tar  WebDataset: KEY.jpg|png beside KEY.cls, which holds the class number\n"
       "Example:\n  pactory datasets upload train.npz");
   upload->add_option("file", flags->file, "Data file")->required();
-  upload->add_option("--format", flags->format, "npz or tar; default: by the suffix")->check(CLI::IsMember({"npz", "tar"}));
+  upload->add_option("--format", flags->format, "npz or tar; default: by the suffix")
+      ->check(CLI::IsMember({"npz", "tar"}));
   upload->add_option("--name", flags->display_name, "Name for people; default: the file's");
   OnCommand(upload, invocation, [&invocation, flags] { return Upload(invocation, *flags); });
 

@@ -123,7 +123,8 @@ absl::StatusOr<ExitCode> Cancel(const Invocation& invocation, const JobFlags& fl
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   v1::CancelJobRequest request;
   request.set_name(flags.job);
-  PACTORY_ASSIGN_OR_RETURN(const v1::Job job, session->Call(session->jobs(), &v1::JobService::Stub::CancelJob, request));
+  PACTORY_ASSIGN_OR_RETURN(const v1::Job job,
+                           session->Call(session->jobs(), &v1::JobService::Stub::CancelJob, request));
   if (invocation.output == OutputFormat::kJson) {
     PrintJson(job);
   } else {
@@ -179,7 +180,8 @@ absl::StatusOr<ExitCode> Download(const Invocation& invocation, const JobFlags& 
   if (artifacts.empty()) {
     PACTORY_ASSIGN_OR_RETURN(const v1::Job job, GetJob(*session, flags.job));
     return absl::FailedPreconditionError(absl::StrCat(
-        flags.job, ": has no files yet; a job publishes them when it has succeeded: state=", v1::Job::State_Name(job.state())));
+        flags.job,
+        ": has no files yet; a job publishes them when it has succeeded: state=", v1::Job::State_Name(job.state())));
   }
   if (!flags.files.empty()) {
     std::vector<v1::Artifact> chosen;
@@ -188,7 +190,8 @@ absl::StatusOr<ExitCode> Download(const Invocation& invocation, const JobFlags& 
         const auto name = FileNameOf(artifact);
         return name.ok() && *name == file;
       });
-      if (found == artifacts.end()) return absl::NotFoundError(absl::StrCat("--file: ", flags.job, " has no file ", file));
+      if (found == artifacts.end())
+        return absl::NotFoundError(absl::StrCat("--file: ", flags.job, " has no file ", file));
       chosen.push_back(*found);
     }
     artifacts = std::move(chosen);
@@ -225,7 +228,8 @@ void AddJobCommands(CLI::App& app, Invocation& invocation) {
       "`pactory run` also follows the job and fetches its files.\nExample:\n"
       "  pactory jobs submit --model m.onnx --data train.npz --eval-data eval.npz --preset pact_int8");
   AddSubmissionFlags(*submit, flags->submission);
-  CLI::App* list = add("list", "List the jobs, newest first", [](const Invocation& i, const JobFlags& f) { return List(i, f); });
+  CLI::App* list =
+      add("list", "List the jobs, newest first", [](const Invocation& i, const JobFlags& f) { return List(i, f); });
   list->add_option("--state", flags->states, "Only jobs in this state; repeatable")->allow_extra_args(false);
   list->add_option("--limit", flags->limit, "At most this many")->check(CLI::Range(1, 1000000))->capture_default_str();
   add_for_job("show", "Show a job and its full config", Show);

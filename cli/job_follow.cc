@@ -79,7 +79,8 @@ absl::StatusOr<v1::Job> FollowJob(Session& session, const std::string& job) {
   const auto show = [&](const v1::WatchJobResponse& event) {
     const std::string text = ProgressText(WithNewestMetrics(event), line.style());
     // A change of stage is worth a line of its own where lines are not rewritten.
-    const std::string now = absl::StrCat(event.job().state(), " ", event.job().attempt(), " ", event.job().progress().stage());
+    const std::string now =
+        absl::StrCat(event.job().state(), " ", event.job().attempt(), " ", event.job().progress().stage());
     if (now != stage && line.style() == ProgressStyle::kPlain && !IsFinal(event.job().state())) {
       line.Keep(text);
     } else {

@@ -15,7 +15,8 @@ namespace pactory {
 absl::StatusOr<v1::Job> WatchToEnd(Session& session, const std::string& job,
                                    const std::function<void(const v1::WatchJobResponse&)>& on_event);
 
-/// Follows the job with its progress on standard error. An interrupt (Ctrl-C) leaves the job running and says how to go on.
+/// Follows the job with its progress on standard error. An interrupt (Ctrl-C) leaves the job running and says how to go
+/// on.
 absl::StatusOr<v1::Job> FollowJob(Session& session, const std::string& job);
 
 }  // namespace pactory

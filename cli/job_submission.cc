@@ -16,7 +16,8 @@ void AddSubmissionFlags(CLI::App& command, JobSubmission& submission) {
   command.add_option("--request-id", submission.request_id,
                      "UUID; the same one with the same content again returns the job made first");
   command.add_option("--priority", submission.priority, "Smaller starts first")->capture_default_str();
-  command.add_option("--max-attempts", submission.max_attempts, "Workers that may be lost before the job fails; default 3");
+  command.add_option("--max-attempts", submission.max_attempts,
+                     "Workers that may be lost before the job fails; default 3");
   command.add_option("--deadline-hours", submission.deadline_hours, "Longest time of one attempt; default 24")
       ->check(CLI::Range(0.0, 720.0));
   command.add_flag("--validate-only", submission.validate_only, "Check everything, queue nothing");

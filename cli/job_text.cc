@@ -13,7 +13,8 @@ bool IsFinal(v1::Job::State state) {
 
 std::string ProgressText(const v1::Job& job, ProgressStyle style) {
   if (job.state() == v1::Job::PENDING) {
-    if (job.lost_attempts() > 0) return absl::StrCat("queued again, a worker was lost; attempt ", job.attempt() + 1, " follows");
+    if (job.lost_attempts() > 0)
+      return absl::StrCat("queued again, a worker was lost; attempt ", job.attempt() + 1, " follows");
     return job.queue_position() > 0 ? absl::StrCat("queued, ", job.queue_position(), " job(s) before it")
                                     : "queued, waiting for a worker";
   }
@@ -25,7 +26,8 @@ std::string ProgressText(const v1::Job& job, ProgressStyle style) {
   absl::StrAppendFormat(&text, " %3.0f%%", progress.fraction() * 100);
   if (progress.step() > 0) absl::StrAppendFormat(&text, "  loss %.4f", progress.loss());
   if (progress.metric() > 0) absl::StrAppendFormat(&text, "  accuracy %.2f%%", progress.metric() * 100);
-  if (progress.alpha_max() > 0) absl::StrAppendFormat(&text, "  alpha %.3g..%.3g", progress.alpha_min(), progress.alpha_max());
+  if (progress.alpha_max() > 0)
+    absl::StrAppendFormat(&text, "  alpha %.3g..%.3g", progress.alpha_min(), progress.alpha_max());
   if (progress.eta_seconds() > 0) absl::StrAppend(&text, "  ETA ", DurationText(absl::Seconds(progress.eta_seconds())));
   return text;
 }

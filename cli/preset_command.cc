@@ -38,7 +38,8 @@ absl::StatusOr<ExitCode> Print(const Invocation& invocation, const std::string& 
 
 void AddPresetCommand(CLI::App& app, Invocation& invocation) {
   auto name = std::make_shared<std::string>();
-  CLI::App* presets = app.add_subcommand("presets", "Print the presets with their full config, as YAML that --config takes");
+  CLI::App* presets =
+      app.add_subcommand("presets", "Print the presets with their full config, as YAML that --config takes");
   presets->footer("Example:\n  pactory presets pact_int8 > mine.yaml");
   presets->add_option("name", *name, "Only this one");
   OnCommand(presets, invocation, [&invocation, name] { return Print(invocation, *name); });

@@ -1,5 +1,5 @@
-// How far something is, on standard error: one line that is rewritten on a terminal, plain lines now and then otherwise.
-// Used by transfers and by watching. Not thread-safe.
+// How far something is, on standard error: one line that is rewritten on a terminal, plain lines now and then
+// otherwise. Used by transfers and by watching. Not thread-safe.
 #pragma once
 
 #include <string>

@@ -47,9 +47,11 @@ std::string ReportTable(absl::string_view report_json) {
                           SizeText(static_cast<int64_t>(int8_bytes)), int8_bytes / fp32_bytes * 100);
   }
   const double fp32_ms = NumberAt(report, "latency_ms", "fp32"), int8_ms = NumberAt(report, "latency_ms", "int8");
-  if (fp32_ms >= 0 && int8_ms >= 0) absl::StrAppendFormat(&text, "  %-18s %.3f -> %.3f ms\n", "latency", fp32_ms, int8_ms);
+  if (fp32_ms >= 0 && int8_ms >= 0)
+    absl::StrAppendFormat(&text, "  %-18s %.3f -> %.3f ms\n", "latency", fp32_ms, int8_ms);
   const double agreement = NumberAt(report, "agreement", "top1");
-  if (agreement >= 0) absl::StrAppendFormat(&text, "  %-18s %7.2f%%   trained and deployed\n", "agreement", agreement * 100);
+  if (agreement >= 0)
+    absl::StrAppendFormat(&text, "  %-18s %7.2f%%   trained and deployed\n", "agreement", agreement * 100);
   return text;
 }
 

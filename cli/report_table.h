@@ -7,7 +7,8 @@
 
 namespace pactory {
 
-/// Returns a table of the report's stages, sizes and latencies; "" where the text is no report. What a report lacks is left out.
+/// Returns a table of the report's stages, sizes and latencies; "" where the text is no report. What a report lacks is
+/// left out.
 std::string ReportTable(absl::string_view report_json);
 
 }  // namespace pactory

@@ -25,7 +25,8 @@ constexpr char kHelp[] =
     "\n"
     "Examples:\n"
     "  pactory run --model m.onnx --data train.npz --eval-data eval.npz --preset pact_int8 --out out/\n"
-    "  pactory run --model m.onnx --data train.tar --eval-data eval.tar --config pact.yaml --set training.steps=500 --out out/\n"
+    "  pactory run --model m.onnx --data train.tar --eval-data eval.tar --config pact.yaml --set training.steps=500 "
+    "--out out/\n"
     "  pactory run --model models/ID --data datasets/ID --eval-data datasets/ID --preset ptq_int8 --detach";
 
 struct RunFlags {
@@ -88,7 +89,8 @@ absl::StatusOr<ExitCode> Run(const Invocation& invocation, const RunFlags& flags
 
 void AddRunCommand(CLI::App& app, Invocation& invocation) {
   auto flags = std::make_shared<RunFlags>();
-  CLI::App* run = app.add_subcommand("run", "Quantize a model: upload it and the data, queue the job, follow it, download the results");
+  CLI::App* run = app.add_subcommand(
+      "run", "Quantize a model: upload it and the data, queue the job, follow it, download the results");
   run->footer(kHelp);
   AddSubmissionFlags(*run, flags->submission);
   run->add_option("--out", flags->folder, "Folder for the results");

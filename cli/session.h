@@ -32,8 +32,8 @@ class Session {
   v1::JobService::Stub& jobs() { return *jobs_; }
   v1::StatusService::Stub& status() { return *status_; }
 
-  /// Calls a unary method; a call that the server can't answer now is repeated. A server that never answered is given up
-  /// after seconds, one that did after the patience of the flags. Only for calls that may be repeated.
+  /// Calls a unary method; a call that the server can't answer now is repeated. A server that never answered is given
+  /// up after seconds, one that did after the patience of the flags. Only for calls that may be repeated.
   template <typename Stub, typename Request, typename Response>
   absl::StatusOr<Response> Call(Stub& stub,
                                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),

@@ -37,7 +37,8 @@ absl::StatusOr<ExitCode> Print(const Invocation& invocation) {
   for (const v1::Worker& worker : status.workers()) {
     std::cout << "  " << worker.display_name() << "  " << worker.capabilities().cpu_count() << " cores, "
               << SizeText(worker.capabilities().memory_bytes()) << ", "
-              << (worker.capabilities().gpus().empty() ? "no GPU" : absl::StrCat(worker.capabilities().gpus_size(), " GPU(s)"))
+              << (worker.capabilities().gpus().empty() ? "no GPU"
+                                                       : absl::StrCat(worker.capabilities().gpus_size(), " GPU(s)"))
               << ", last heard of " << TimeText(worker.last_seen_time()) << "\n";
   }
   for (const v1::Job& job : status.running()) {

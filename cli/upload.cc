@@ -47,12 +47,13 @@ absl::Status UploadFile(Session& session, const FileContent& file) {
   };
   const auto blob = UploadBlob(transfer, file, StableUploadId(file.sha256));
   PACTORY_RETURN_IF_ERROR(Prefixed(session.Noted(blob.status()), absl::StrCat(file.path, ": ")));
-  line.Keep(absl::StrFormat("uploaded %s, %s in %s", name, SizeText(file.size_bytes), DurationText(absl::Now() - start)));
+  line.Keep(
+      absl::StrFormat("uploaded %s, %s in %s", name, SizeText(file.size_bytes), DurationText(absl::Now() - start)));
   return absl::OkStatus();
 }
 
-// The resource first, by a request id made of its content: one that exists already is found without sending a byte. Where
-// the server lacks the blob, the file is sent and the resource asked for again.
+// The resource first, by a request id made of its content: one that exists already is found without sending a byte.
+// Where the server lacks the blob, the file is sent and the resource asked for again.
 template <typename Create>
 auto CreateFromFile(Session& session, const FileContent& file, const Create& create) -> decltype(create()) {
   auto existing = create();
@@ -109,8 +110,9 @@ absl::StatusOr<v1::Dataset> UploadDataset(Session& session, const std::string& p
   dataset.set_blob(absl::StrCat("blobs/", file.sha256));
   request.set_request_id(
       StableUploadId(absl::StrCat("dataset ", file.sha256, v1::Dataset::Format_Name(parsed), dataset.display_name())));
-  return CreateFromFile(
-      session, file, [&] { return session.Call(session.datasets(), &v1::DatasetService::Stub::CreateDataset, request); });
+  return CreateFromFile(session, file, [&] {
+    return session.Call(session.datasets(), &v1::DatasetService::Stub::CreateDataset, request);
+  });
 }
 
 absl::StatusOr<std::string> ModelNameOf(Session& session, const std::string& file_or_name) {

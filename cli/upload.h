@@ -1,5 +1,5 @@
-// Files that become models and datasets on the server; names of such pass through. Used by the upload commands, `run` and
-// `jobs submit`. Stateless.
+// Files that become models and datasets on the server; names of such pass through. Used by the upload commands, `run`
+// and `jobs submit`. Stateless.
 #pragma once
 
 #include <string>
@@ -11,8 +11,8 @@
 
 namespace pactory {
 
-/// Uploads a file and makes it a model. The same content under the same name gives the model made first, without sending
-/// it again. `display_name`: "" for the file's name.
+/// Uploads a file and makes it a model. The same content under the same name gives the model made first, without
+/// sending it again. `display_name`: "" for the file's name.
 absl::StatusOr<v1::Model> UploadModel(Session& session, const std::string& path, const std::string& display_name);
 
 /// Uploads a file and makes it a dataset, likewise. `format`: `npz`, `tar`, or "" to go by the file's suffix.

@@ -1,4 +1,5 @@
-// Waiting times between attempts: doubling, capped, with jitter so that many clients don't return at once. Not thread-safe.
+// Waiting times between attempts: doubling, capped, with jitter so that many clients don't return at once. Not
+// thread-safe.
 #pragma once
 
 #include <algorithm>

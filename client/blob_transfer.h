@@ -1,4 +1,5 @@
-// What uploads and downloads of blobs share: the lease, how patient they are, whom they tell. Used by the agent and the CLI.
+// What uploads and downloads of blobs share: the lease, how patient they are, whom they tell. Used by the agent and the
+// CLI.
 #pragma once
 
 #include <cstdint>

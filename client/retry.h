@@ -9,8 +9,8 @@
 
 namespace pactory {
 
-/// Calls `call` until its status is not transient (IsTransient), and returns that status. Returns the transient one once
-/// it has lasted for `patience`, or when cancelled.
+/// Calls `call` until its status is not transient (IsTransient), and returns that status. Returns the transient one
+/// once it has lasted for `patience`, or when cancelled.
 absl::Status RetryTransient(const Cancellation& cancellation, absl::Duration patience,
                             const std::function<absl::Status()>& call);
 

@@ -24,8 +24,10 @@ absl::Status FromGrpcStatus(const grpc::Status& status) {
       reason = info.reason();
     } else if (detail.UnpackTo(&bad_request) && bad_request.field_violations_size() > 0) {
       const auto& violation = bad_request.field_violations(0);
+      // Details are cut shorter than the message, where that speaks of the field too.
+      const std::string& message = status.error_message();
       absl::string_view problem = violation.description();
-      if (problem.empty()) problem = status.error_message();
+      if (problem.empty() || absl::StartsWith(message, absl::StrCat(violation.field(), ": "))) problem = message;
       // The field leads the message once, whether or not the server put it there.
       if (absl::ConsumePrefix(&problem, violation.field())) absl::ConsumePrefix(&problem, ": ");
       const absl::Status named = InvalidField(violation.field(), problem);

@@ -94,8 +94,8 @@ absl::Status Daemon::Start(const Program& program, const std::string& ready_path
     Signal(SIGTERM);
     AwaitEnd(absl::Seconds(5));
   }
-  return absl::InternalError(absl::StrCat(name_, (ended ? " ended" : " was not ready in time"), "; the end of its log (", log_path_,
-                                          "): ", LastLines(log_path_)));
+  return absl::InternalError(absl::StrCat(name_, (ended ? " ended" : " was not ready in time"),
+                                          "; the end of its log (", log_path_, "): ", LastLines(log_path_)));
 }
 
 void Daemon::Signal(int signal) const {

@@ -1,5 +1,5 @@
-// A program of the local service that runs on after `pactory local up`: found again by its pid file, waited for, stopped.
-// Used by the local service. Not thread-safe.
+// A program of the local service that runs on after `pactory local up`: found again by its pid file, waited for,
+// stopped. Used by the local service. Not thread-safe.
 #pragma once
 
 #include <sys/types.h>
@@ -13,8 +13,8 @@
 
 namespace pactory {
 
-/// A daemon, known by its pid file. The file holds the start time too, so that a process that later got the same number is
-/// not taken for it.
+/// A daemon, known by its pid file. The file holds the start time too, so that a process that later got the same number
+/// is not taken for it.
 class Daemon {
  public:
   /// `name`: for people, like `server`.

@@ -77,7 +77,8 @@ absl::StatusOr<ExitCode> Up(const Invocation& invocation, LocalFlags& flags) {
     const bool is_default = flags.folder == DefaultLocalFolder();
     std::cout << "\nUse it:\n"
               << (is_default ? "" : absl::StrCat("  export PACTORY_CONFIG=", service.client_config(), "\n"))
-              << "  pactory run --model m.onnx --data train.npz --eval-data eval.npz --preset pact_int8 --out out/\nStop it:\n"
+              << "  pactory run --model m.onnx --data train.npz --eval-data eval.npz --preset pact_int8 --out out/\n"
+              << "Stop it:\n"
               << "  pactory local down" << (is_default ? "" : absl::StrCat(" --dir ", flags.folder)) << std::endl;
   }
   return ExitCode::kDone;
@@ -98,7 +99,8 @@ absl::StatusOr<ExitCode> Down(const Invocation& invocation, const LocalFlags& fl
 absl::StatusOr<ExitCode> Status(const Invocation& invocation, const LocalFlags& flags) {
   std::error_code error;
   if (!fs::exists(flags.folder + "/run", error)) {
-    return absl::NotFoundError(absl::StrCat("--dir: there is no service in ", flags.folder, "; start one with `pactory local up`"));
+    return absl::NotFoundError(
+        absl::StrCat("--dir: there is no service in ", flags.folder, "; start one with `pactory local up`"));
   }
   PACTORY_ASSIGN_OR_RETURN(const LocalService service, LocalService::Open(flags.folder));
   return Print(invocation, service);
@@ -112,7 +114,8 @@ void AddLocalCommands(CLI::App& app, Invocation& invocation) {
   local->require_subcommand(1);
   local->add_option("--dir", flags->folder, "Folder of the service")->capture_default_str();
 
-  CLI::App* up = local->add_subcommand("up", "Start the service, or what of it does not run, and wait until it is ready");
+  CLI::App* up =
+      local->add_subcommand("up", "Start the service, or what of it does not run, and wait until it is ready");
   up->footer(
       "The data stays in the folder over restarts.\nExamples:\n"
       "  pactory local up\n  pactory local up --dir /srv/pactory --workers 2 --grpc-port 0 --http-port 0");
@@ -124,12 +127,15 @@ void AddLocalCommands(CLI::App& app, Invocation& invocation) {
   up->add_option("--http-port", options.http_port, "Port of the web page; 0 for a free one")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
-  up->add_option("--python", options.python, "Python with onnxruntime, to check exported files")->envname("PACTORY_PYTHON");
+  up->add_option("--python", options.python, "Python with onnxruntime, to check exported files")
+      ->envname("PACTORY_PYTHON");
   up->add_option("--runtime-check", options.runtime_check_script, "Script that checks an exported file")
       ->envname("PACTORY_RUNTIME_CHECK");
-  up->add_option("--server-arg", options.server_arguments, "Passed on to pactory-server serve, like --server-arg=--lease-seconds=5; repeatable")
+  up->add_option("--server-arg", options.server_arguments,
+                 "Passed on to pactory-server serve, like --server-arg=--lease-seconds=5; repeatable")
       ->allow_extra_args(false);
-  up->add_option("--worker-arg", options.worker_arguments, "Passed on to pactory-worker; repeatable")->allow_extra_args(false);
+  up->add_option("--worker-arg", options.worker_arguments, "Passed on to pactory-worker; repeatable")
+      ->allow_extra_args(false);
   OnCommand(up, invocation, [&invocation, flags] { return Up(invocation, *flags); });
 
   CLI::App* down = local->add_subcommand("down", "Stop the service; jobs that run are given back to the queue");

@@ -151,9 +151,17 @@ absl::Status LocalService::StartServer(const LocalOptions& options) {
   PACTORY_RETURN_IF_ERROR(CheckPortIsFree("--grpc-port", grpc_port));
   PACTORY_RETURN_IF_ERROR(CheckPortIsFree("--http-port", http_port));
   Program program;
-  program.argv = {ProgramBesideThis("pactory-server"), "serve", "--database-url", postgres_.Url(),
-                  "--listen", absl::StrCat("127.0.0.1:", grpc_port), "--http-listen", absl::StrCat("127.0.0.1:", http_port),
-                  "--migrate", "--ready-file", server_ready_file()};
+  program.argv = {ProgramBesideThis("pactory-server"),
+                  "serve",
+                  "--database-url",
+                  postgres_.Url(),
+                  "--listen",
+                  absl::StrCat("127.0.0.1:", grpc_port),
+                  "--http-listen",
+                  absl::StrCat("127.0.0.1:", http_port),
+                  "--migrate",
+                  "--ready-file",
+                  server_ready_file()};
   program.argv.insert(program.argv.end(), options.server_arguments.begin(), options.server_arguments.end());
   return server().Start(program, server_ready_file(), kStartTime);
 }
@@ -161,10 +169,11 @@ absl::Status LocalService::StartServer(const LocalOptions& options) {
 absl::StatusOr<std::string> LocalService::EnsureToken(const std::string& kind) {
   const std::string path = absl::StrCat(folder_, "/tokens/", kind);
   if (fs::exists(path)) return ReadTokenFile(path);
-  PACTORY_ASSIGN_OR_RETURN(const std::string output,
-                           RunProgram({{ProgramBesideThis("pactory-server"), "token", "create", "--kind", kind, "--tenant",
-                                        "default", "--create-tenant", "--name", absl::StrCat("local ", kind),
-                                        "--log-level", "warning", "--database-url", postgres_.Url()}}));
+  PACTORY_ASSIGN_OR_RETURN(
+      const std::string output,
+      RunProgram({{ProgramBesideThis("pactory-server"), "token", "create", "--kind", kind, "--tenant", "default",
+                   "--create-tenant", "--name", absl::StrCat("local ", kind), "--log-level", "warning",
+                   "--database-url", postgres_.Url()}}));
   for (const absl::string_view line : absl::StrSplit(output, '\n')) {
     if (!absl::StartsWith(line, "pactory_")) continue;
     PACTORY_RETURN_IF_ERROR(WritePrivateFile(path, absl::StrCat(line, "\n")));

@@ -1,4 +1,5 @@
-// The whole service on one machine, in one folder: PostgreSQL, the server, workers. Used by `pactory local`. Not thread-safe.
+// The whole service on one machine, in one folder: PostgreSQL, the server, workers. Used by `pactory local`. Not
+// thread-safe.
 #pragma once
 
 #include <string>
@@ -37,8 +38,8 @@ class LocalService {
   LocalService& operator=(LocalService&&) = delete;
   ~LocalService();
 
-  /// Starts what does not run, waits until it is ready, and writes the client config. FAILED_PRECONDITION names a port that
-  /// is taken.
+  /// Starts what does not run, waits until it is ready, and writes the client config. FAILED_PRECONDITION names a port
+  /// that is taken.
   absl::Status Up(const LocalOptions& options);
 
   /// Ends workers, server and PostgreSQL, in this order.

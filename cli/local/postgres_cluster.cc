@@ -65,12 +65,15 @@ absl::Status MakePrivateFolder(const std::string& path, const std::optional<Syst
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0) return absl::InternalError(absl::StrCat(path, ": the folder can't be made"));
   if (!S_ISDIR(info.st_mode) || info.st_uid != owner || (info.st_mode & 077) != 0) {
-    return absl::FailedPreconditionError(absl::StrCat(path, ": must be a folder that only its owner can use; remove it"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": must be a folder that only its owner can use; remove it"));
   }
   return absl::OkStatus();
 }
 
-std::string ConfQuoted(absl::string_view text) { return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "''"}}), "'"); }
+std::string ConfQuoted(absl::string_view text) {
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "''"}}), "'");
+}
 
 std::string UrlQuoted(absl::string_view text) {
   std::string quoted;
@@ -95,7 +98,8 @@ absl::StatusOr<PostgresCluster> PostgresCluster::Locate(const std::string& servi
     auto user = FindSystemUser("postgres");
     if (!user.ok()) {
       return absl::FailedPreconditionError(
-          "PostgreSQL refuses to run as root, and there is no user `postgres`; install the package `postgresql`, or run as "
+          "PostgreSQL refuses to run as root, and there is no user `postgres`; install the package `postgresql`, or "
+          "run as "
           "an ordinary user");
     }
     cluster.user_ = *user;
@@ -133,8 +137,8 @@ absl::Status PostgresCluster::Initialize() const {
   std::error_code error;
   if (fs::exists(data() + "/PG_VERSION", error)) return absl::OkStatus();
   // Nobody but this user reaches the socket, so the connection itself is the proof of identity.
-  PACTORY_RETURN_IF_ERROR(Run("initdb", {"--pgdata", data(), "--username", kRole, "--auth", "trust", "--encoding", "UTF8",
-                                         "--locale", "C.UTF-8", "--data-checksums", "--no-instructions"})
+  PACTORY_RETURN_IF_ERROR(Run("initdb", {"--pgdata", data(), "--username", kRole, "--auth", "trust", "--encoding",
+                                         "UTF8", "--locale", "C.UTF-8", "--data-checksums", "--no-instructions"})
                               .status());
   std::ofstream file(data() + "/postgresql.conf", std::ios::app);
   file << "include 'pactory.conf'\n";
@@ -162,7 +166,8 @@ absl::Status PostgresCluster::Start() const {
   PACTORY_RETURN_IF_ERROR(WriteSettings());
   const auto started = Run("pg_ctl", {"start", "--pgdata", data(), "--wait", "--timeout", "60", "--log", log()});
   if (!started.ok()) {
-    return absl::InternalError(absl::StrCat("PostgreSQL did not start (log: ", log(), "): ", started.status().message()));
+    return absl::InternalError(
+        absl::StrCat("PostgreSQL did not start (log: ", log(), "): ", started.status().message()));
   }
   const std::vector<std::string> connect = {"--host", socket_folder_, "--username", kRole};
   std::vector<std::string> query = connect;

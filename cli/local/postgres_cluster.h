@@ -10,14 +10,16 @@
 
 namespace pactory {
 
-/// A cluster of one service folder. As root, PostgreSQL runs as the user `postgres`, since it refuses root; where that user
-/// can't reach the service folder, the cluster lies below its home, and `<folder>/postgres` is a link to it.
+/// A cluster of one service folder. As root, PostgreSQL runs as the user `postgres`, since it refuses root; where that
+/// user can't reach the service folder, the cluster lies below its home, and `<folder>/postgres` is a link to it.
 class PostgresCluster {
  public:
-  /// Finds the programs and the cluster's place; nothing is made yet. FAILED_PRECONDITION where PostgreSQL is not installed.
+  /// Finds the programs and the cluster's place; nothing is made yet. FAILED_PRECONDITION where PostgreSQL is not
+  /// installed.
   static absl::StatusOr<PostgresCluster> Locate(const std::string& service_folder);
 
-  /// Makes the cluster where there is none, starts it where it does not run, makes the database. Waits until it answers.
+  /// Makes the cluster where there is none, starts it where it does not run, makes the database. Waits until it
+  /// answers.
   absl::Status Start() const;
 
   /// Ends it in order; OK where it does not run.

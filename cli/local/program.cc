@@ -52,7 +52,8 @@ absl::StatusOr<pid_t> Spawn(const Program& program, int output_fd, Session sessi
     if (session == Session::kOwn) setsid();
     signal(SIGPIPE, SIG_DFL);
     const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (input < 0 || dup2(input, 0) < 0 || dup2(output_fd, 1) < 0 || dup2(output_fd, 2) < 0 || chdir("/") != 0) give_up();
+    if (input < 0 || dup2(input, 0) < 0 || dup2(output_fd, 1) < 0 || dup2(output_fd, 2) < 0 || chdir("/") != 0)
+      give_up();
     if (program.user) {
       // The groups first: without root's rights they can't be changed any more.
       if (setgroups(1, &program.user->gid) != 0 || setgid(program.user->gid) != 0 || setuid(program.user->uid) != 0) {

@@ -29,8 +29,8 @@ struct Program {
   std::optional<SystemUser> user = std::nullopt;
 };
 
-/// Runs a program to its end in `/`, with no input; returns what it wrote to standard output. A program that fails gives
-/// INTERNAL with what it wrote to either.
+/// Runs a program to its end in `/`, with no input; returns what it wrote to standard output. A program that fails
+/// gives INTERNAL with what it wrote to either.
 absl::StatusOr<std::string> RunProgram(const Program& program);
 
 /// Starts a program in a session of its own, its output appended to `log_path`; returns its process id. The variables

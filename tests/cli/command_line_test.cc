@@ -118,9 +118,10 @@ TEST_F(CommandLineTest, WatchOfAFailedJobHasItsOwnExitCodeAndTellsWhy) {
 TEST_F(CommandLineTest, SubmissionIsRepeatedUnderOneRequestId) {
   jobs_.failures = 2;
   const std::string id = "/5f0e8f6a-9c1d-4c8e-9a51-0d3c5a0f7a11";
-  ASSERT_EQ(Run({"jobs", "submit", "--model", "models" + id, "--data", "datasets" + id, "--eval-data", "datasets" + id,
-                 "--preset", "pact_int8", "--set", "training.steps=7", "--set", "training.steps=9", "--server", address_}),
-            0)
+  ASSERT_EQ(
+      Run({"jobs", "submit", "--model", "models" + id, "--data", "datasets" + id, "--eval-data", "datasets" + id,
+           "--preset", "pact_int8", "--set", "training.steps=7", "--set", "training.steps=9", "--server", address_}),
+      0)
       << err_;
   EXPECT_EQ(out_, "jobs/1\n");
   ASSERT_EQ(jobs_.created.size(), 3u);
@@ -132,7 +133,8 @@ TEST_F(CommandLineTest, SubmissionIsRepeatedUnderOneRequestId) {
 TEST_F(CommandLineTest, WrongConfigIsFoundBeforeAnythingIsSent) {
   const std::string model = folder_.Write("m.onnx", "some bytes");
   const auto submit = [&](const std::string& flag, const std::string& value) {
-    return Run({"jobs", "submit", "--model", model, "--data", model, "--eval-data", model, flag, value, "--server", address_});
+    return Run(
+        {"jobs", "submit", "--model", model, "--data", model, "--eval-data", model, flag, value, "--server", address_});
   };
   EXPECT_EQ(submit("--set", "weights.bits=9"), 2);
   EXPECT_THAT(err_, HasSubstr("weights.bits"));

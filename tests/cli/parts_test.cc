@@ -151,8 +151,9 @@ TEST(DaemonTest, IsReadyWithItsFileFoundAgainAndStopped) {
   const TemporaryFolder folder;
   const Daemon daemon("sleeper", folder / "pid", folder / "log");
   EXPECT_FALSE(daemon.Find());
-  const absl::Status started = daemon.Start(
-      {{"/bin/sh", "-c", "echo begun; touch " + (folder / "ready") + "; exec sleep 100"}}, folder / "ready", absl::Seconds(20));
+  const absl::Status started =
+      daemon.Start({{"/bin/sh", "-c", "echo begun; touch " + (folder / "ready") + "; exec sleep 100"}},
+                   folder / "ready", absl::Seconds(20));
   ASSERT_TRUE(started.ok()) << started;
   EXPECT_EQ(ReadWholeFile(folder / "log"), "begun\n");
   ASSERT_TRUE(Daemon("sleeper", folder / "pid", folder / "log").Find());

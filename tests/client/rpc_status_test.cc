@@ -29,8 +29,8 @@ grpc::Status WithDetails(grpc::StatusCode code, const std::string& message, cons
 }
 
 TEST(RpcStatusTest, FieldAndReasonAreFound) {
-  const absl::Status status = FromGrpcStatus(WithDetails(grpc::StatusCode::INVALID_ARGUMENT, "whatever", "INVALID_FIELD",
-                                                         "weights.bits", "must be in [2, 8]: 9"));
+  const absl::Status status = FromGrpcStatus(WithDetails(grpc::StatusCode::INVALID_ARGUMENT, "whatever",
+                                                         "INVALID_FIELD", "weights.bits", "must be in [2, 8]: 9"));
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(FieldOf(status), "weights.bits");
   EXPECT_EQ(ReasonOf(status), "INVALID_FIELD");

@@ -33,8 +33,8 @@ class Agent {
   /// The references must outlive the agent.
   Agent(ServerConnection& server, BlobCache& cache, AgentSettings settings);
 
-  /// Works until stopped. Returns the server's refusal where the worker can't be registered: a token that is wrong is not
-  /// tried again. An absent server is waited for.
+  /// Works until stopped. Returns the server's refusal where the worker can't be registered: a token that is wrong is
+  /// not tried again. An absent server is waited for.
   absl::Status Run();
 
   /// Ends Run(): running trainers are stopped and their leases given back.

@@ -56,7 +56,8 @@ std::string BlobCache::Pin::path() const { return absl::StrCat(cache_->folder_, 
 absl::StatusOr<std::unique_ptr<BlobCache>> BlobCache::Open(const std::string& folder, int64_t limit_bytes) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) return absl::InvalidArgumentError(absl::StrCat("cache-dir: can't be made: ", folder, ": ", error.message()));
+  if (error)
+    return absl::InvalidArgumentError(absl::StrCat("cache-dir: can't be made: ", folder, ": ", error.message()));
   return std::unique_ptr<BlobCache>(new BlobCache(folder, limit_bytes));
 }
 
@@ -117,8 +118,8 @@ void BlobCache::MakeRoom(int64_t bytes) {
     if (!error) total -= file.bytes;
   }
   if (total > limit_bytes_) {
-    spdlog::warn("the cache is over its limit, as the running jobs need it: folder={} bytes={} limit={}", folder_, total,
-                 limit_bytes_);
+    spdlog::warn("the cache is over its limit, as the running jobs need it: folder={} bytes={} limit={}", folder_,
+                 total, limit_bytes_);
   }
 }
 

@@ -9,7 +9,8 @@
 
 namespace pactory {
 
-/// Asks the trainer (`ops --json`) and the machine. FAILED_PRECONDITION where the trainer can't be run or talks nonsense.
+/// Asks the trainer (`ops --json`) and the machine. FAILED_PRECONDITION where the trainer can't be run or talks
+/// nonsense.
 absl::StatusOr<v1::WorkerCapabilities> FindCapabilities(const std::string& trainer);
 
 /// Reads what `pactory-trainer ops --json` prints: {"version": "...", "ops": ["Conv", ...], "gpus": ["...", ...]}.

@@ -1,4 +1,5 @@
-// Uploads a run's checkpoints and commits them, the newest first; those overtaken meanwhile are dropped. Used by runs. Thread-safe.
+// Uploads a run's checkpoints and commits them, the newest first; those overtaken meanwhile are dropped. Used by runs.
+// Thread-safe.
 #pragma once
 
 #include <memory>

@@ -16,8 +16,8 @@
 namespace pactory {
 namespace {
 
-// All that the child needs, made before the fork: between fork and exec of a process with threads only async-signal-safe
-// functions may run, which rules out memory allocation.
+// All that the child needs, made before the fork: between fork and exec of a process with threads only
+// async-signal-safe functions may run, which rules out memory allocation.
 struct Prepared {
   std::vector<char*> argv;
   std::vector<char*> environment;
@@ -131,7 +131,8 @@ absl::StatusOr<pid_t> StartChild(const ChildSpec& spec) {
   setpgid(child, child);
   if (failed) {
     waitpid(child, nullptr, 0);
-    const std::string message = absl::StrCat("the program can't be executed: ", spec.argv[0], ": ", std::strerror(code));
+    const std::string message =
+        absl::StrCat("the program can't be executed: ", spec.argv[0], ": ", std::strerror(code));
     return code == ENOENT ? absl::NotFoundError(message) : absl::InternalError(message);
   }
   return child;

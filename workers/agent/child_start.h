@@ -1,5 +1,5 @@
-// Starts a program confined: own process group, limits, no privileges to gain, no network, dead with its parent. Used for
-// trainers. Stateless.
+// Starts a program confined: own process group, limits, no privileges to gain, no network, dead with its parent. Used
+// for trainers. Stateless.
 #pragma once
 
 #include <sys/types.h>

@@ -49,7 +49,8 @@ absl::Status RemoveLeftoverJobFolders(const std::string& work_folder) {
   if (!fs::exists(jobs, error)) return absl::OkStatus();
   const auto removed = fs::remove_all(jobs, error);
   if (error) {
-    return absl::InternalError(absl::StrCat("left-over job folders can't be removed: ", jobs.string(), ": ", error.message()));
+    return absl::InternalError(
+        absl::StrCat("left-over job folders can't be removed: ", jobs.string(), ": ", error.message()));
   }
   if (removed > 1) spdlog::info("removed the folders of runs that were cut off: {}", jobs.string());
   return absl::OkStatus();

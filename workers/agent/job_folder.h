@@ -25,8 +25,8 @@ class JobFolder {
   /// Where the agent keeps checkpoints that it has yet to send.
   std::string held() const { return path_ + "/held"; }
 
-  /// Returns the file's real path; PERMISSION_DENIED where that is not a regular file inside this folder. What a trainer
-  /// names is checked by this before the agent reads it.
+  /// Returns the file's real path; PERMISSION_DENIED where that is not a regular file inside this folder. What a
+  /// trainer names is checked by this before the agent reads it.
   absl::StatusOr<std::string> FileInside(const std::string& path) const;
 
  private:
@@ -34,7 +34,8 @@ class JobFolder {
   std::string path_;
 };
 
-/// Removes the folders of runs that ended without cleaning up. Call before the first run, holding the work folder's lock.
+/// Removes the folders of runs that ended without cleaning up. Call before the first run, holding the work folder's
+/// lock.
 absl::Status RemoveLeftoverJobFolders(const std::string& work_folder);
 
 }  // namespace pactory

@@ -161,9 +161,9 @@ absl::StatusOr<TrainerEnd> JobRun::RunTrainer(JobFolder& folder, const v1::Train
         break;
     }
   };
-  PACTORY_ASSIGN_OR_RETURN(
-      const auto trainer,
-      TrainerProcess::Start({settings_.trainer_command, folder.path(), settings_.memory_limit_bytes}, job_message, on_event));
+  PACTORY_ASSIGN_OR_RETURN(const auto trainer, TrainerProcess::Start({settings_.trainer_command, folder.path(),
+                                                                      settings_.memory_limit_bytes},
+                                                                     job_message, on_event));
   spdlog::info("{}: trainer started, pid {}", job(), trainer->pid());
   if (!trainer->WaitForExit(stop_.signal())) {
     const StopReason reason = stop_.reason();
@@ -246,7 +246,8 @@ void JobRun::Report(const absl::StatusOr<Outcome>& outcome) {
         *request.mutable_failed() = *outcome->error;
       } else {
         request.mutable_succeeded();
-        for (const v1::Artifact& artifact : outcome->artifacts) *request.mutable_succeeded()->add_artifacts() = artifact;
+        for (const v1::Artifact& artifact : outcome->artifacts)
+          *request.mutable_succeeded()->add_artifacts() = artifact;
       }
   }
   Finish(std::move(request));

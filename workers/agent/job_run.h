@@ -43,8 +43,8 @@ class JobRun {
   /// The references must outlive the run.
   JobRun(ServerConnection& server, BlobCache& cache, const RunSettings& settings, v1::Lease lease);
 
-  /// Does the job and tells the server the outcome: succeeded, failed or cancelled; gives the lease back on shutdown; keeps
-  /// silent once the lease is lost.
+  /// Does the job and tells the server the outcome: succeeded, failed or cancelled; gives the lease back on shutdown;
+  /// keeps silent once the lease is lost.
   void Run();
 
   /// The signal that ends the run early.
@@ -54,7 +54,8 @@ class JobRun {
   const std::string& job() const { return lease_.token().job(); }
 
  private:
-  // Artifacts to publish, or the error to report. A status means that the run was stopped or that the agent is at fault.
+  // Artifacts to publish, or the error to report. A status means that the run was stopped or that the agent is at
+  // fault.
   struct Outcome {
     std::vector<v1::Artifact> artifacts;
     std::optional<v1::JobError> error;

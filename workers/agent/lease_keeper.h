@@ -1,5 +1,5 @@
-// Keeps a run's lease: sends its heartbeats with the newest progress, brings back a cancel or the loss of the lease, and
-// ends a run that takes longer than the job allows. Used by runs. Thread-safe.
+// Keeps a run's lease: sends its heartbeats with the newest progress, brings back a cancel or the loss of the lease,
+// and ends a run that takes longer than the job allows. Used by runs. Thread-safe.
 #pragma once
 
 #include <thread>
@@ -18,7 +18,8 @@ namespace pactory {
 class LeaseKeeper {
  public:
   /// Starts; `deadline` is when the run has to be over. The references must outlive this object.
-  LeaseKeeper(ServerConnection& server, v1::LeaseToken lease, absl::Duration interval, absl::Time deadline, JobStop& stop);
+  LeaseKeeper(ServerConnection& server, v1::LeaseToken lease, absl::Duration interval, absl::Time deadline,
+              JobStop& stop);
   ~LeaseKeeper();
 
   /// The progress that the next heartbeat tells. A new stage is told at once.

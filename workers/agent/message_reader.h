@@ -1,4 +1,5 @@
-// Reads length-delimited protobuf messages from a pipe whose writer is not trusted. Used for the trainer's events. Not thread-safe.
+// Reads length-delimited protobuf messages from a pipe whose writer is not trusted. Used for the trainer's events. Not
+// thread-safe.
 #pragma once
 
 #include <google/protobuf/io/zero_copy_stream_impl.h>

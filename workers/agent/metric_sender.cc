@@ -56,7 +56,8 @@ void MetricSender::Run() {
       mutex_.Await(absl::Condition(this, &MetricSender::HasWork));
       if (closing_) return;
       sending_ = true;
-      if (dropped_ > 0) spdlog::warn("{}: metrics dropped, the server was away for too long: {}", lease_.job(), dropped_);
+      if (dropped_ > 0)
+        spdlog::warn("{}: metrics dropped, the server was away for too long: {}", lease_.job(), dropped_);
       dropped_ = 0;
     }
     closed_.WaitFor(kGather);

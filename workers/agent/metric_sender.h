@@ -1,5 +1,5 @@
-// Forwards a run's metrics while they happen, in numbered batches that are sent again until the server has them. Used by
-// runs. Thread-safe.
+// Forwards a run's metrics while they happen, in numbered batches that are sent again until the server has them. Used
+// by runs. Thread-safe.
 #pragma once
 
 #include <cstdint>

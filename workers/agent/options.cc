@@ -39,7 +39,8 @@ absl::StatusOr<AgentOptions> ParseAgentOptions(int argc, char** argv) {
   CLI::App app(kHelp);
   app.add_option("--server", options.server.target, "Server, HOST:PORT")->envname("PACTORY_SERVER")->required();
   app.add_option("--token", options.server.token, "Token of the worker kind")->envname("PACTORY_TOKEN");
-  app.add_option("--token-file", token_file, "File that holds the token; wins over --token")->envname("PACTORY_TOKEN_FILE");
+  app.add_option("--token-file", token_file, "File that holds the token; wins over --token")
+      ->envname("PACTORY_TOKEN_FILE");
   app.add_option("--tls-ca", options.server.tls_ca, "PEM file of the CA that signed the server's certificate")
       ->envname("PACTORY_TLS_CA");
   app.add_flag("--plaintext", plaintext, "No TLS, also to another host: the token travels readable")

@@ -54,7 +54,8 @@ absl::StatusOr<std::optional<v1::Lease>> ServerConnection::LeaseJob(const std::s
 absl::StatusOr<v1::HeartbeatResponse> ServerConnection::Heartbeat(const v1::HeartbeatRequest& request,
                                                                   absl::Duration timeout, Cancellation& stop) {
   v1::HeartbeatResponse response;
-  PACTORY_RETURN_IF_ERROR(Call(*worker_, &v1::WorkerService::Stub::Heartbeat, token_, timeout, stop, request, response));
+  PACTORY_RETURN_IF_ERROR(
+      Call(*worker_, &v1::WorkerService::Stub::Heartbeat, token_, timeout, stop, request, response));
   return response;
 }
 

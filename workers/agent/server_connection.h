@@ -1,4 +1,5 @@
-// The agent's calls to the server, each with its token and deadline. Used by the agent's loop and its runs. Thread-safe.
+// The agent's calls to the server, each with its token and deadline. Used by the agent's loop and its runs.
+// Thread-safe.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -15,7 +16,8 @@
 
 namespace pactory {
 
-/// One call each, without retries: callers know how long trying again makes sense. A status carries the server's reason.
+/// One call each, without retries: callers know how long trying again makes sense. A status carries the server's
+/// reason.
 class ServerConnection {
  public:
   ServerConnection(std::shared_ptr<grpc::Channel> channel, std::string token);

@@ -24,8 +24,8 @@
 namespace pactory {
 namespace {
 
-// Variables of the agent that a trainer needs to find its libraries and its devices. No others: the agent's token may be
-// in its environment.
+// Variables of the agent that a trainer needs to find its libraries and its devices. No others: the agent's token may
+// be in its environment.
 constexpr const char* kPassedOn[] = {
     "LD_LIBRARY_PATH",      "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES",
     "CUDA_DEVICE_ORDER",    "OMP_NUM_THREADS",      "MKL_NUM_THREADS",        "PACTORY_TRAINER_LOG_LEVEL",
@@ -89,14 +89,16 @@ absl::StatusOr<int> JobAsInput(const v1::TrainerJob& job, const std::string& fol
 }  // namespace
 
 std::string TrainerEnd::Describe() const {
-  std::string text = signal != 0 ? absl::StrCat("the trainer was killed by signal ", signal, " (", strsignal(signal), ")")
-                                 : absl::StrCat("the trainer exited with code ", exit_code, " and no result");
+  std::string text = signal != 0
+                         ? absl::StrCat("the trainer was killed by signal ", signal, " (", strsignal(signal), ")")
+                         : absl::StrCat("the trainer exited with code ", exit_code, " and no result");
   if (!last_message.empty()) absl::StrAppend(&text, "; its last message: ", last_message);
   return text;
 }
 
 absl::StatusOr<std::unique_ptr<TrainerProcess>> TrainerProcess::Start(const TrainerCommand& command,
-                                                                      const v1::TrainerJob& job, EventHandler on_event) {
+                                                                      const v1::TrainerJob& job,
+                                                                      EventHandler on_event) {
   PACTORY_ASSIGN_OR_RETURN(const int input_fd, JobAsInput(job, command.folder));
   const Fd input(input_fd);
   int events[2], log[2];

@@ -1,7 +1,7 @@
 // One trainer: started on a job, listened to, stopped, and explained when it died. Used by runs.
 //
-// Start, WaitForExit, Stop and the destructor belong to one thread, which must live as long as the trainer. The handler of
-// events is called on a thread of this object's own.
+// Start, WaitForExit, Stop and the destructor belong to one thread, which must live as long as the trainer. The handler
+// of events is called on a thread of this object's own.
 #pragma once
 
 #include <sys/types.h>

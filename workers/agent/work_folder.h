@@ -1,4 +1,5 @@
-// The agent's own folder: one agent at a time, and the id that stays the same over its restarts. Used by main. Not thread-safe.
+// The agent's own folder: one agent at a time, and the id that stays the same over its restarts. Used by main. Not
+// thread-safe.
 #pragma once
 
 #include <string>
@@ -10,8 +11,8 @@ namespace pactory {
 /// Holds the lock of a work folder for as long as it lives.
 class WorkFolder {
  public:
-  /// Makes the folder where it is missing, locks it, and reads or makes the worker's id. FAILED_PRECONDITION while another
-  /// agent uses the folder.
+  /// Makes the folder where it is missing, locks it, and reads or makes the worker's id. FAILED_PRECONDITION while
+  /// another agent uses the folder.
   static absl::StatusOr<WorkFolder> Open(const std::string& path);
 
   WorkFolder(WorkFolder&& other) noexcept

@@ -39,9 +39,9 @@ class AgentTest : public testing::Test {
     AgentSettings settings;
     settings.worker_id = NewUuid();
     settings.slots = slots;
-    settings.run.trainer_command = {"/usr/bin/python3",
-                                    std::string(std::getenv("PACTORY_SOURCE_DIR")) + "/tests/workers/agent/fake_trainer.py",
-                                    mode};
+    settings.run.trainer_command = {
+        "/usr/bin/python3", std::string(std::getenv("PACTORY_SOURCE_DIR")) + "/tests/workers/agent/fake_trainer.py",
+        mode};
     settings.run.work_folder = folder_.path();
     agent_ = std::make_unique<Agent>(*connection_, *cache_, settings);
     thread_ = std::thread([this] { run_status_ = agent_->Run(); });
@@ -167,7 +167,8 @@ TEST_F(AgentTest, LostLeaseKillsTheTrainerAndKeepsSilent) {
   ASSERT_TRUE(AwaitTraining());
   service_.Set([&] { service_.lease_lost = true; });
   EXPECT_TRUE(service_.Await([&] { return true; }));
-  for (int i = 0; i < 200 && std::filesystem::exists(folder_ / "jobs/one-7"); ++i) absl::SleepFor(absl::Milliseconds(50));
+  for (int i = 0; i < 200 && std::filesystem::exists(folder_ / "jobs/one-7"); ++i)
+    absl::SleepFor(absl::Milliseconds(50));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "jobs/one-7"));
   StopAgent();
   EXPECT_TRUE(service_.finished.empty());

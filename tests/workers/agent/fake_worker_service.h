@@ -71,7 +71,8 @@ class FakeWorkerService : public v1::WorkerService::Service {
     finished.push_back(*request);
     return grpc::Status::OK;
   }
-  grpc::Status ReleaseJob(grpc::ServerContext*, const v1::ReleaseJobRequest* request, v1::ReleaseJobResponse*) override {
+  grpc::Status ReleaseJob(grpc::ServerContext*, const v1::ReleaseJobRequest* request,
+                          v1::ReleaseJobResponse*) override {
     absl::MutexLock lock(&mutex_);
     released.push_back(*request);
     return grpc::Status::OK;
