@@ -100,7 +100,7 @@ def test_deployed_file_is_the_trained_model(pact):
     assert "deployed" in done.stdout
 
 
-def test_every_layer_is_int8_per_channel_with_int32_bias(pact):
+def test_every_weight_is_int8_per_channel_and_biases_of_int8_layers_int32(pact):
     out, _, report = pact
     model = onnx.load(out / "model.int8.onnx")
     onnx.checker.check_model(model, full_check=True)
@@ -108,19 +108,26 @@ def test_every_layer_is_int8_per_channel_with_int32_bias(pact):
     producers = {name: node for node in model.graph.node for name in node.output}
     weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
     assert len(weighted) == 4
+    computed_in_int8 = []
     for node in weighted:
         weight = producers[node.input[1]]
-        assert weight.op_type == "DequantizeLinear"
-        values, scales = tensors[weight.input[0]], tensors[weight.input[1]]
-        assert values.dtype == np.int8 and np.abs(values).max() == 63
-        assert scales.shape == (values.shape[0],)
+        if weight.op_type == "Mul":
+            values, scales = tensors[producers[weight.input[0]].input[0]], tensors[weight.input[1]]
+            assert node.input[2] in tensors
+        else:
+            assert weight.op_type == "DequantizeLinear"
+            computed_in_int8.append(node.op_type)
+            values, scales = tensors[weight.input[0]], tensors[weight.input[1]]
+            bias = producers[node.input[2]]
+            assert tensors[bias.input[0]].dtype == np.int32
+            source = producers[node.input[0]]
+            assert source.op_type == "DequantizeLinear"
+            np.testing.assert_allclose(tensors[bias.input[1]], tensors[source.input[1]] * scales, rtol=1e-6)
+        assert values.dtype == np.int8 and scales.size == values.shape[0]
         assert (np.abs(values).reshape(len(values), -1).max(axis=1) == 63).all()
-        bias = producers[node.input[2]]
-        assert tensors[bias.input[0]].dtype == np.int32
-        source = producers[node.input[0]]
-        assert source.op_type == "DequantizeLinear"
-        np.testing.assert_allclose(tensors[bias.input[1]], tensors[source.input[1]] * scales, rtol=1e-6)
-    assert {layer["precision"] for layer in report["layers"]} == {"int8"}
+    assert computed_in_int8 == ["Conv", "Gemm"]
+    precision = {layer["name"]: layer["precision"] for layer in report["layers"]}
+    assert precision == {"first": "int8_weights", "depthwise": "int8_weights", "pointwise": "int8", "last": "int8"}
 
 
 def test_reported_alpha_is_the_exported_scale_and_moved(pact):
@@ -210,7 +217,7 @@ def test_skipped_layer_stays_float(material, tmp_path):
     assert done.returncode == 0, done.stderr
     layers = {layer["name"]: layer for layer in json.loads((tmp_path / "out" / "report.json").read_text())["layers"]}
     assert layers["depthwise"]["precision"] == "float" and "overrides[0]" in layers["depthwise"]["float_reason"]
-    assert layers["first"]["precision"] == "int8"
+    assert layers["pointwise"]["precision"] == "int8"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff garbage" * 50])
