@@ -35,7 +35,7 @@ absl::StatusOr<ExitCode> Upload(const Invocation& invocation, const DatasetFlags
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> List(const Invocation& invocation) {
+absl::StatusOr<ExitCode> ListDatasets(const Invocation& invocation) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   v1::ListDatasetsResponse all;
   v1::ListDatasetsRequest request;
@@ -104,7 +104,7 @@ void AddDatasetCommands(CLI::App& app, Invocation& invocation) {
   OnCommand(upload, invocation, [&invocation, flags] { return Upload(invocation, *flags); });
 
   OnCommand(datasets->add_subcommand("list", "List the datasets, newest first"), invocation,
-            [&invocation] { return List(invocation); });
+            [&invocation] { return ListDatasets(invocation); });
 
   CLI::App* show = datasets->add_subcommand("show", "Show a dataset");
   show->add_option("dataset", flags->name, "datasets/ID")->required();

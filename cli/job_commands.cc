@@ -47,7 +47,7 @@ absl::StatusOr<ExitCode> SubmitJob(const Invocation& invocation, const JobFlags&
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> List(const Invocation& invocation, const JobFlags& flags) {
+absl::StatusOr<ExitCode> ListJobs(const Invocation& invocation, const JobFlags& flags) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   v1::ListJobsRequest request;
   for (const std::string& word : flags.states) {
@@ -79,7 +79,7 @@ absl::StatusOr<ExitCode> List(const Invocation& invocation, const JobFlags& flag
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> Show(const Invocation& invocation, const JobFlags& flags) {
+absl::StatusOr<ExitCode> ShowJob(const Invocation& invocation, const JobFlags& flags) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   PACTORY_ASSIGN_OR_RETURN(const v1::Job job, GetJob(*session, flags.job));
   if (invocation.output == OutputFormat::kJson) {
@@ -107,7 +107,7 @@ absl::StatusOr<ExitCode> Show(const Invocation& invocation, const JobFlags& flag
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> Watch(const Invocation& invocation, const JobFlags& flags) {
+absl::StatusOr<ExitCode> WatchJob(const Invocation& invocation, const JobFlags& flags) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   if (invocation.output == OutputFormat::kText) {
     PACTORY_ASSIGN_OR_RETURN(const v1::Job end, FollowJob(*session, flags.job));
@@ -119,7 +119,7 @@ absl::StatusOr<ExitCode> Watch(const Invocation& invocation, const JobFlags& fla
   return ExitCodeOfJob(end);
 }
 
-absl::StatusOr<ExitCode> Cancel(const Invocation& invocation, const JobFlags& flags) {
+absl::StatusOr<ExitCode> CancelJob(const Invocation& invocation, const JobFlags& flags) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   v1::CancelJobRequest request;
   request.set_name(flags.job);
@@ -133,7 +133,7 @@ absl::StatusOr<ExitCode> Cancel(const Invocation& invocation, const JobFlags& fl
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> Metrics(const Invocation& invocation, const JobFlags& flags) {
+absl::StatusOr<ExitCode> PrintMetrics(const Invocation& invocation, const JobFlags& flags) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   v1::ListMetricsRequest request;
   request.set_parent(flags.job);
@@ -157,7 +157,7 @@ absl::StatusOr<ExitCode> Metrics(const Invocation& invocation, const JobFlags& f
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> Artifacts(const Invocation& invocation, const JobFlags& flags) {
+absl::StatusOr<ExitCode> PrintArtifacts(const Invocation& invocation, const JobFlags& flags) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   PACTORY_ASSIGN_OR_RETURN(const auto artifacts, ListAllArtifacts(*session, flags.job));
   if (invocation.output == OutputFormat::kJson) {
@@ -174,7 +174,7 @@ absl::StatusOr<ExitCode> Artifacts(const Invocation& invocation, const JobFlags&
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> Download(const Invocation& invocation, const JobFlags& flags) {
+absl::StatusOr<ExitCode> DownloadFiles(const Invocation& invocation, const JobFlags& flags) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   PACTORY_ASSIGN_OR_RETURN(auto artifacts, ListAllArtifacts(*session, flags.job));
   if (artifacts.empty()) {
@@ -229,16 +229,16 @@ void AddJobCommands(CLI::App& app, Invocation& invocation) {
       "  pactory jobs submit --model m.onnx --data train.npz --eval-data eval.npz --preset pact_int8");
   AddSubmissionFlags(*submit, flags->submission);
   CLI::App* list =
-      add("list", "List the jobs, newest first", [](const Invocation& i, const JobFlags& f) { return List(i, f); });
+      add("list", "List the jobs, newest first", [](const Invocation& i, const JobFlags& f) { return ListJobs(i, f); });
   list->add_option("--state", flags->states, "Only jobs in this state; repeatable")->allow_extra_args(false);
   list->add_option("--limit", flags->limit, "At most this many")->check(CLI::Range(1, 1000000))->capture_default_str();
-  add_for_job("show", "Show a job and its full config", Show);
-  add_for_job("watch", "Follow a job to its end; the exit code is 0 where it succeeded, else 1", Watch);
-  add_for_job("cancel", "End a job", Cancel);
-  add_for_job("metrics", "Print the numbers of training: step, name, value", Metrics)
+  add_for_job("show", "Show a job and its full config", ShowJob);
+  add_for_job("watch", "Follow a job to its end; the exit code is 0 where it succeeded, else 1", WatchJob);
+  add_for_job("cancel", "End a job", CancelJob);
+  add_for_job("metrics", "Print the numbers of training: step, name, value", PrintMetrics)
       ->add_option("--prefix", flags->name_prefix, "Only names that start so, like alpha/");
-  add_for_job("artifacts", "List a job's files", Artifacts);
-  CLI::App* download = add_for_job("download", "Download a job's files; continues where it was cut", Download);
+  add_for_job("artifacts", "List a job's files", PrintArtifacts);
+  CLI::App* download = add_for_job("download", "Download a job's files; continues where it was cut", DownloadFiles);
   download->add_option("--out", flags->folder, "Folder")->capture_default_str();
   download->add_option("--file", flags->files, "Only this file; repeatable")->allow_extra_args(false);
 }

@@ -36,7 +36,7 @@ absl::StatusOr<ExitCode> Upload(const Invocation& invocation, const ModelFlags& 
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> List(const Invocation& invocation) {
+absl::StatusOr<ExitCode> ListModels(const Invocation& invocation) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   v1::ListModelsResponse all;
   v1::ListModelsRequest request;
@@ -106,7 +106,7 @@ void AddModelCommands(CLI::App& app, Invocation& invocation) {
   OnCommand(upload, invocation, [&invocation, flags] { return Upload(invocation, *flags); });
 
   OnCommand(models->add_subcommand("list", "List the models, newest first"), invocation,
-            [&invocation, flags] { return List(invocation); });
+            [&invocation, flags] { return ListModels(invocation); });
 
   CLI::App* show = models->add_subcommand("show", "Show a model's inputs, outputs and ops");
   show->add_option("model", flags->name, "models/ID")->required();

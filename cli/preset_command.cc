@@ -12,7 +12,7 @@
 namespace pactory {
 namespace {
 
-absl::StatusOr<ExitCode> Print(const Invocation& invocation, const std::string& name) {
+absl::StatusOr<ExitCode> PrintPresets(const Invocation& invocation, const std::string& name) {
   std::vector<Preset> presets = AllPresets();
   if (!name.empty()) {
     PACTORY_RETURN_IF_ERROR(FindPreset(name).status());
@@ -42,7 +42,7 @@ void AddPresetCommand(CLI::App& app, Invocation& invocation) {
       app.add_subcommand("presets", "Print the presets with their full config, as YAML that --config takes");
   presets->footer("Example:\n  pactory presets pact_int8 > mine.yaml");
   presets->add_option("name", *name, "Only this one");
-  OnCommand(presets, invocation, [&invocation, name] { return Print(invocation, *name); });
+  OnCommand(presets, invocation, [&invocation, name] { return PrintPresets(invocation, *name); });
 }
 
 }  // namespace pactory

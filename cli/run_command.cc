@@ -19,7 +19,7 @@
 namespace pactory {
 namespace {
 
-constexpr char kHelp[] =
+constexpr char kRunHelp[] =
     "What was uploaded before is not sent again. The job goes on when this command is interrupted.\n"
     "Exit codes: 0 done, 1 the job failed, 2 wrong input, 3 server unreachable.\n"
     "\n"
@@ -91,7 +91,7 @@ void AddRunCommand(CLI::App& app, Invocation& invocation) {
   auto flags = std::make_shared<RunFlags>();
   CLI::App* run = app.add_subcommand(
       "run", "Quantize a model: upload it and the data, queue the job, follow it, download the results");
-  run->footer(kHelp);
+  run->footer(kRunHelp);
   AddSubmissionFlags(*run, flags->submission);
   run->add_option("--out", flags->folder, "Folder for the results");
   run->add_flag("--detach", flags->detach, "Print the job's name and return once it is queued");

@@ -11,7 +11,7 @@
 namespace pactory {
 namespace {
 
-absl::StatusOr<ExitCode> Print(const Invocation& invocation) {
+absl::StatusOr<ExitCode> PrintStatus(const Invocation& invocation) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   PACTORY_ASSIGN_OR_RETURN(
       const v1::GetStatusResponse status,
@@ -52,7 +52,7 @@ absl::StatusOr<ExitCode> Print(const Invocation& invocation) {
 
 void AddStatusCommand(CLI::App& app, Invocation& invocation) {
   CLI::App* status = app.add_subcommand("status", "Show the queue, the workers and the running jobs");
-  OnCommand(status, invocation, [&invocation] { return Print(invocation); });
+  OnCommand(status, invocation, [&invocation] { return PrintStatus(invocation); });
 }
 
 }  // namespace pactory

@@ -47,7 +47,7 @@ void PrintLine(const char* what, const nlohmann::json& part, const std::string& 
             << (where.empty() ? "" : ", " + where) << "\n";
 }
 
-ExitCode Print(const Invocation& invocation, const LocalService& service) {
+ExitCode PrintService(const Invocation& invocation, const LocalService& service) {
   const nlohmann::json status = service.Status();
   if (invocation.output == OutputFormat::kJson) {
     std::cout << status.dump(2) << std::endl;
@@ -62,12 +62,12 @@ ExitCode Print(const Invocation& invocation, const LocalService& service) {
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> Up(const Invocation& invocation, LocalFlags& flags) {
+absl::StatusOr<ExitCode> LocalUp(const Invocation& invocation, LocalFlags& flags) {
   if (flags.options.runtime_check_script.empty()) flags.options.runtime_check_script = FindRuntimeCheckScript();
   if (flags.options.python.empty()) flags.options.python = FindInSourceTree(".cache/venv/bin/python");
   PACTORY_ASSIGN_OR_RETURN(LocalService service, LocalService::Open(flags.folder));
   PACTORY_RETURN_IF_ERROR(service.Up(flags.options));
-  Print(invocation, service);
+  PrintService(invocation, service);
   if (flags.options.python.empty()) {
     std::cerr << "pactory: exported files are not checked in ONNX Runtime: no Python is named; give --python or set "
                  "PACTORY_PYTHON"
@@ -84,26 +84,26 @@ absl::StatusOr<ExitCode> Up(const Invocation& invocation, LocalFlags& flags) {
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> Down(const Invocation& invocation, const LocalFlags& flags) {
+absl::StatusOr<ExitCode> LocalDown(const Invocation& invocation, const LocalFlags& flags) {
   std::error_code error;
   if (!fs::exists(flags.folder, error)) {
     return absl::NotFoundError(absl::StrCat("--dir: there is no service in ", flags.folder));
   }
   PACTORY_ASSIGN_OR_RETURN(LocalService service, LocalService::Open(flags.folder));
   PACTORY_RETURN_IF_ERROR(service.Down());
-  Print(invocation, service);
+  PrintService(invocation, service);
   if (flags.delete_data) PACTORY_RETURN_IF_ERROR(service.Delete());
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> Status(const Invocation& invocation, const LocalFlags& flags) {
+absl::StatusOr<ExitCode> LocalStatus(const Invocation& invocation, const LocalFlags& flags) {
   std::error_code error;
   if (!fs::exists(flags.folder + "/run", error)) {
     return absl::NotFoundError(
         absl::StrCat("--dir: there is no service in ", flags.folder, "; start one with `pactory local up`"));
   }
   PACTORY_ASSIGN_OR_RETURN(const LocalService service, LocalService::Open(flags.folder));
-  return Print(invocation, service);
+  return PrintService(invocation, service);
 }
 
 }  // namespace
@@ -136,14 +136,14 @@ void AddLocalCommands(CLI::App& app, Invocation& invocation) {
       ->allow_extra_args(false);
   up->add_option("--worker-arg", options.worker_arguments, "Passed on to pactory-worker; repeatable")
       ->allow_extra_args(false);
-  OnCommand(up, invocation, [&invocation, flags] { return Up(invocation, *flags); });
+  OnCommand(up, invocation, [&invocation, flags] { return LocalUp(invocation, *flags); });
 
   CLI::App* down = local->add_subcommand("down", "Stop the service; jobs that run are given back to the queue");
   down->add_flag("--delete-data", flags->delete_data, "Then remove the folder with all models, data and jobs");
-  OnCommand(down, invocation, [&invocation, flags] { return Down(invocation, *flags); });
+  OnCommand(down, invocation, [&invocation, flags] { return LocalDown(invocation, *flags); });
 
   OnCommand(local->add_subcommand("status", "Tell what runs"), invocation,
-            [&invocation, flags] { return Status(invocation, *flags); });
+            [&invocation, flags] { return LocalStatus(invocation, *flags); });
 }
 
 }  // namespace pactory

@@ -21,7 +21,7 @@ extern char** environ;
 namespace pactory {
 namespace {
 
-enum class Session { kSame, kOwn };
+enum class Detachment { kSameSession, kOwnSession };
 
 // What the services of this machine's own may take from the caller's environment. The rest of PACTORY_* speaks of other
 // servers, and of secrets.
@@ -32,7 +32,7 @@ bool PassedOn(absl::string_view variable) {
 }
 
 // Starts a program with its output on `output_fd`.
-absl::StatusOr<pid_t> Spawn(const Program& program, int output_fd, Session session) {
+absl::StatusOr<pid_t> Spawn(const Program& program, int output_fd, Detachment detachment) {
   std::vector<char*> argv, environment;
   for (const std::string& word : program.argv) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
@@ -49,7 +49,7 @@ absl::StatusOr<pid_t> Spawn(const Program& program, int output_fd, Session sessi
       if (write(error_pipe[1], &code, sizeof code) < 0) _exit(126);
       _exit(127);
     };
-    if (session == Session::kOwn) setsid();
+    if (detachment == Detachment::kOwnSession) setsid();
     signal(SIGPIPE, SIG_DFL);
     const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (input < 0 || dup2(input, 0) < 0 || dup2(output_fd, 1) < 0 || dup2(output_fd, 2) < 0 || chdir("/") != 0)
@@ -88,7 +88,7 @@ absl::StatusOr<SystemUser> FindSystemUser(const std::string& name) {
 absl::StatusOr<std::string> RunProgram(const Program& program) {
   int output[2];
   if (pipe2(output, O_CLOEXEC) != 0) return absl::InternalError("no pipe for a program");
-  const auto child = Spawn(program, output[1], Session::kSame);
+  const auto child = Spawn(program, output[1], Detachment::kSameSession);
   close(output[1]);
   std::string text;
   char bytes[4096];
@@ -111,7 +111,7 @@ absl::StatusOr<std::string> RunProgram(const Program& program) {
 absl::StatusOr<pid_t> StartDetached(const Program& program, const std::string& log_path) {
   const int log = open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log < 0) return absl::InternalError(absl::StrCat(log_path, ": can't be written: ", std::strerror(errno)));
-  const auto child = Spawn(program, log, Session::kOwn);
+  const auto child = Spawn(program, log, Detachment::kOwnSession);
   close(log);
   return child;
 }
