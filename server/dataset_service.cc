@@ -10,18 +10,17 @@
 namespace pactory {
 namespace {
 
-constexpr Method kCreate = {"DatasetService/CreateDataset", Access::kUser};
-constexpr Method kGet = {"DatasetService/GetDataset", Access::kUser};
-constexpr Method kList = {"DatasetService/ListDatasets", Access::kUser};
-constexpr Method kDelete = {"DatasetService/DeleteDataset", Access::kUser};
+constexpr Method kCreateDataset = {"DatasetService/CreateDataset", Access::kUser};
+constexpr Method kGetDataset = {"DatasetService/GetDataset", Access::kUser};
+constexpr Method kListDatasets = {"DatasetService/ListDatasets", Access::kUser};
+constexpr Method kDeleteDataset = {"DatasetService/DeleteDataset", Access::kUser};
 
-constexpr int kMaxDisplayName = 63;
 
 }  // namespace
 
 grpc::ServerUnaryReactor* DatasetService::CreateDataset(grpc::CallbackServerContext* grpc_context,
                                                         const v1::CreateDatasetRequest* request, v1::Dataset* response) {
-  return RunUnary(context_, grpc_context, kCreate,
+  return RunUnary(context_, grpc_context, kCreateDataset,
                   [=, this](const Call& call) { return Create(call.caller().tenant_id, *request, *response); });
 }
 
@@ -58,7 +57,7 @@ absl::Status DatasetService::Create(const std::string& tenant_id, const v1::Crea
 
 grpc::ServerUnaryReactor* DatasetService::GetDataset(grpc::CallbackServerContext* grpc_context, const v1::GetDatasetRequest* request,
                                                      v1::Dataset* response) {
-  return RunUnary(context_, grpc_context, kGet, [=, this](const Call& call) -> absl::Status {
+  return RunUnary(context_, grpc_context, kGetDataset, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "datasets", request->name()));
     PACTORY_ASSIGN_OR_RETURN(const StoredDataset stored, datasets_.Get(call.caller().tenant_id, id));
     *response = stored.dataset;
@@ -68,7 +67,7 @@ grpc::ServerUnaryReactor* DatasetService::GetDataset(grpc::CallbackServerContext
 
 grpc::ServerUnaryReactor* DatasetService::ListDatasets(grpc::CallbackServerContext* grpc_context, const v1::ListDatasetsRequest* request,
                                                        v1::ListDatasetsResponse* response) {
-  return RunUnary(context_, grpc_context, kList, [=, this](const Call& call) -> absl::Status {
+  return RunUnary(context_, grpc_context, kListDatasets, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const PageRequest page, MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
     PACTORY_ASSIGN_OR_RETURN(*response, datasets_.List(call.caller().tenant_id, page));
     return absl::OkStatus();
@@ -77,7 +76,7 @@ grpc::ServerUnaryReactor* DatasetService::ListDatasets(grpc::CallbackServerConte
 
 grpc::ServerUnaryReactor* DatasetService::DeleteDataset(grpc::CallbackServerContext* grpc_context,
                                                         const v1::DeleteDatasetRequest* request, v1::DeleteDatasetResponse* response) {
-  return RunUnary(context_, grpc_context, kDelete, [=, this](const Call& call) -> absl::Status {
+  return RunUnary(context_, grpc_context, kDeleteDataset, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "datasets", request->name()));
     return datasets_.Delete(call.caller().tenant_id, id);
   });

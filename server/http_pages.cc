@@ -39,6 +39,8 @@ absl::StatusOr<std::unique_ptr<HttpPages>> HttpPages::Start(const Parts& parts, 
   if (port <= 0) return absl::UnavailableError(absl::StrCat("the HTTP address can't be listened on; is it in use? ", address));
   pages->address_ = JoinHostPort(listen.host, port);
   pages->thread_ = std::thread([&server] { server.listen_after_bind(); });
+  // A stop before the thread listens would be lost, and the thread never end.
+  while (!server.is_running()) std::this_thread::yield();
   return pages;
 }
 

@@ -13,21 +13,20 @@
 namespace pactory {
 namespace {
 
-constexpr Method kCreate = {"JobService/CreateJob", Access::kUser};
-constexpr Method kGet = {"JobService/GetJob", Access::kUser, Traffic::kFrequent};
-constexpr Method kList = {"JobService/ListJobs", Access::kUser, Traffic::kFrequent};
+constexpr Method kCreateJob = {"JobService/CreateJob", Access::kUser};
+constexpr Method kGetJob = {"JobService/GetJob", Access::kUser, Traffic::kFrequent};
+constexpr Method kListJobs = {"JobService/ListJobs", Access::kUser, Traffic::kFrequent};
 constexpr Method kCancel = {"JobService/CancelJob", Access::kUser};
 constexpr Method kListMetrics = {"JobService/ListMetrics", Access::kUser, Traffic::kFrequent};
 constexpr Method kListArtifacts = {"JobService/ListArtifacts", Access::kUser, Traffic::kFrequent};
 
-constexpr int kMaxDisplayName = 63;
 constexpr PageLimits kMetricPages = {.default_size = 1000, .max_size = 10000};
 
 }  // namespace
 
 grpc::ServerUnaryReactor* JobService::CreateJob(grpc::CallbackServerContext* grpc_context, const v1::CreateJobRequest* request,
                                                 v1::Job* response) {
-  return RunUnary(context_, grpc_context, kCreate,
+  return RunUnary(context_, grpc_context, kCreateJob,
                   [=, this](const Call& call) { return Create(call.caller().tenant_id, *request, *response); });
 }
 
@@ -54,7 +53,7 @@ absl::Status JobService::Create(const std::string& tenant_id, const v1::CreateJo
 
 grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* grpc_context, const v1::GetJobRequest* request,
                                              v1::Job* response) {
-  return RunUnary(context_, grpc_context, kGet, [=, this](const Call& call) -> absl::Status {
+  return RunUnary(context_, grpc_context, kGetJob, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "jobs", request->name()));
     PACTORY_ASSIGN_OR_RETURN(*response, jobs_.Get(call.caller().tenant_id, id));
     return absl::OkStatus();
@@ -63,7 +62,7 @@ grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* grpc_c
 
 grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* grpc_context, const v1::ListJobsRequest* request,
                                                v1::ListJobsResponse* response) {
-  return RunUnary(context_, grpc_context, kList, [=, this](const Call& call) -> absl::Status {
+  return RunUnary(context_, grpc_context, kListJobs, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const PageRequest page, MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
     std::vector<v1::Job::State> states;
     for (const int state : request->states()) {

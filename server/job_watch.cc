@@ -18,7 +18,7 @@ namespace {
 constexpr Method kWatch = {"JobService/WatchJob", Access::kUser};
 
 // How long a change may go unseen that this process was not told of.
-constexpr absl::Duration kPollEvery = absl::Seconds(1);
+constexpr absl::Duration kWatchPollEvery = absl::Seconds(1);
 
 // Bounds a message: metrics beyond it follow in the next one.
 constexpr int kMetricsPerMessage = 1000;
@@ -62,7 +62,7 @@ class JobWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse>, pu
   }
 
   void Wait() {
-    sources_.wakeups->WaitOnce(topic_, absl::Now() + kPollEvery, [self = shared_from_this()] { self->Schedule(); });
+    sources_.wakeups->WaitOnce(topic_, absl::Now() + kWatchPollEvery, [self = shared_from_this()] { self->Schedule(); });
   }
 
   void Run() {

@@ -22,7 +22,7 @@ constexpr Method kLease = {"WorkerService/LeaseJob", Access::kWorker, Traffic::k
 constexpr absl::Duration kMaxWait = absl::Seconds(60);
 
 // How long a job may stand in the queue that this process was not told of.
-constexpr absl::Duration kPollEvery = absl::Seconds(1);
+constexpr absl::Duration kLeasePollEvery = absl::Seconds(1);
 
 // One task at a time owns the poll: a try on the executor, or a wait in Wakeups, each of which starts the other.
 class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<LeasePoll> {
@@ -40,13 +40,13 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
     if (!context_.executor->TrySubmit([self = shared_from_this()] { self->Try(); })) End(Overloaded());
   }
 
-  // The next try sees the cancel, and it comes within kPollEvery.
+  // The next try sees the cancel, and it comes within kLeasePollEvery.
   void OnCancel() override {}
   void OnDone() override { self_.reset(); }
 
  private:
   void Wait() {
-    sources_.wakeups->WaitOnce(kQueueTopic, std::min(deadline_, absl::Now() + kPollEvery), [self = shared_from_this()] {
+    sources_.wakeups->WaitOnce(kQueueTopic, std::min(deadline_, absl::Now() + kLeasePollEvery), [self = shared_from_this()] {
       // The queue is full: workers are the first that can wait.
       if (!self->context_.executor->TrySubmit([self] { self->Try(); })) self->Wait();
     });

@@ -11,18 +11,17 @@
 namespace pactory {
 namespace {
 
-constexpr Method kCreate = {"ModelService/CreateModel", Access::kUser};
-constexpr Method kGet = {"ModelService/GetModel", Access::kUser};
-constexpr Method kList = {"ModelService/ListModels", Access::kUser};
-constexpr Method kDelete = {"ModelService/DeleteModel", Access::kUser};
+constexpr Method kCreateModel = {"ModelService/CreateModel", Access::kUser};
+constexpr Method kGetModel = {"ModelService/GetModel", Access::kUser};
+constexpr Method kListModels = {"ModelService/ListModels", Access::kUser};
+constexpr Method kDeleteModel = {"ModelService/DeleteModel", Access::kUser};
 
-constexpr int kMaxDisplayName = 63;
 
 }  // namespace
 
 grpc::ServerUnaryReactor* ModelService::CreateModel(grpc::CallbackServerContext* grpc_context, const v1::CreateModelRequest* request,
                                                     v1::Model* response) {
-  return RunUnary(context_, grpc_context, kCreate,
+  return RunUnary(context_, grpc_context, kCreateModel,
                   [=, this](const Call& call) { return Create(call.caller().tenant_id, *request, *response); });
 }
 
@@ -52,7 +51,7 @@ absl::Status ModelService::Create(const std::string& tenant_id, const v1::Create
 
 grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* grpc_context, const v1::GetModelRequest* request,
                                                  v1::Model* response) {
-  return RunUnary(context_, grpc_context, kGet, [=, this](const Call& call) -> absl::Status {
+  return RunUnary(context_, grpc_context, kGetModel, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "models", request->name()));
     PACTORY_ASSIGN_OR_RETURN(*response, models_.Get(call.caller().tenant_id, id));
     return absl::OkStatus();
@@ -61,7 +60,7 @@ grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* gr
 
 grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* grpc_context, const v1::ListModelsRequest* request,
                                                    v1::ListModelsResponse* response) {
-  return RunUnary(context_, grpc_context, kList, [=, this](const Call& call) -> absl::Status {
+  return RunUnary(context_, grpc_context, kListModels, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const PageRequest page, MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
     PACTORY_ASSIGN_OR_RETURN(*response, models_.List(call.caller().tenant_id, page));
     return absl::OkStatus();
@@ -70,7 +69,7 @@ grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* 
 
 grpc::ServerUnaryReactor* ModelService::DeleteModel(grpc::CallbackServerContext* grpc_context, const v1::DeleteModelRequest* request,
                                                     v1::DeleteModelResponse* response) {
-  return RunUnary(context_, grpc_context, kDelete, [=, this](const Call& call) -> absl::Status {
+  return RunUnary(context_, grpc_context, kDeleteModel, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "models", request->name()));
     return models_.Delete(call.caller().tenant_id, id);
   });

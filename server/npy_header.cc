@@ -13,7 +13,7 @@ namespace {
 
 constexpr absl::string_view kMagic("\x93NUMPY", 6);
 constexpr size_t kMaxRank = 32;
-constexpr int64_t kMaxElements = int64_t{1} << 40;
+constexpr int64_t kMaxNpyElements = int64_t{1} << 40;
 
 absl::Status BadArray(absl::string_view name, absl::string_view problem) {
   return BadData(absl::StrCat("must hold `", name, "` as a .npy array: ", problem));
@@ -71,7 +71,7 @@ absl::StatusOr<NpyHeader> ParseNpyHeader(absl::string_view name, absl::string_vi
 absl::Status CheckNpySize(absl::string_view name, const NpyHeader& header, int64_t file_size) {
   int64_t elements = 1;
   for (const int64_t dim : header.shape) {
-    if (dim > kMaxElements || (dim > 0 && elements > kMaxElements / dim)) return BadArray(name, "its shape can't be");
+    if (dim > kMaxNpyElements || (dim > 0 && elements > kMaxNpyElements / dim)) return BadArray(name, "its shape can't be");
     elements *= dim;
   }
   const int64_t promised = header.data_offset + elements * header.ItemSize();

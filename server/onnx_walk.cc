@@ -23,7 +23,7 @@ constexpr int kMaxDims = 64;
 constexpr size_t kMaxNodesListed = 20;
 constexpr size_t kMaxDistinctOps = 2000;
 constexpr int kMaxInputs = 1000;
-constexpr int64_t kMaxElements = int64_t{1} << 40;
+constexpr int64_t kMaxTensorElements = int64_t{1} << 40;
 // Names of initializers are kept to tell them from inputs.
 constexpr size_t kMaxKeptBytes = 64 << 20;
 
@@ -134,13 +134,13 @@ class OnnxWalk {
   absl::Status CountElements(const std::string& name, const std::vector<uint64_t>& dims) {
     int64_t elements = 1;
     for (const uint64_t dim : dims) {
-      if (dim > static_cast<uint64_t>(kMaxElements) || (dim > 0 && elements > kMaxElements / static_cast<int64_t>(dim))) {
+      if (dim > static_cast<uint64_t>(kMaxTensorElements) || (dim > 0 && elements > kMaxTensorElements / static_cast<int64_t>(dim))) {
         return Bad(absl::StrCat("must have weights of a size that can be: tensor=", name));
       }
       elements *= static_cast<int64_t>(dim);
     }
     elements_ += elements;
-    if (elements_ > kMaxElements) return Bad("must have fewer parameters than 2^40");
+    if (elements_ > kMaxTensorElements) return Bad("must have fewer parameters than 2^40");
     return absl::OkStatus();
   }
 

@@ -14,6 +14,9 @@
 
 namespace pactory {
 
+/// Longest `display_name`, in characters (AIP-148).
+inline constexpr int kMaxDisplayName = 63;
+
 /// Returns the id of `models/{id}` and the like, in lower case; INVALID_ARGUMENT naming `field` where `name` is not of the
 /// collection or its id is no UUID.
 absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view collection, absl::string_view name);

@@ -34,7 +34,8 @@ constexpr int kMaxStreamsPerConnection = 100;
 constexpr int kMinPingIntervalMs = 10000;
 constexpr int kHandshakeTimeoutMs = 10000;
 
-absl::Status CheckExposure(const std::string& what, const ListenAddress& address, const ServerOptions& options) {
+absl::Status CheckExposure(const std::string& what, const std::string& text, const ServerOptions& options) {
+  PACTORY_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
   const bool has_tls = what == "--listen" && !options.tls_cert_file.empty();
   if (address.loopback || has_tls || options.exposure == ServerOptions::Exposure::kPublicWithoutTls) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(what, " must be a loopback address unless the traffic is encrypted: ", address.host, "; give ",
@@ -126,7 +127,6 @@ struct Server::Parts {
 
 absl::Status Server::Parts::StartGrpc() {
   PACTORY_ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.listen));
-  PACTORY_RETURN_IF_ERROR(CheckExposure("--listen", listen, options));
   PACTORY_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.tls_cert_file, options.tls_key_file));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -154,8 +154,6 @@ absl::Status Server::Parts::StartGrpc() {
 }
 
 absl::Status Server::Parts::StartHttp() {
-  PACTORY_ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress(options.http_listen));
-  PACTORY_RETURN_IF_ERROR(CheckExposure("--http-listen", listen, options));
   PACTORY_ASSIGN_OR_RETURN(
       pages, HttpPages::Start({.status = &status, .database = database.get(), .chunks = &chunks, .metrics = &metrics, .executor = &executor},
                               options.http_listen));
@@ -163,6 +161,8 @@ absl::Status Server::Parts::StartHttp() {
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  PACTORY_RETURN_IF_ERROR(CheckExposure("--listen", options.listen, options));
+  PACTORY_RETURN_IF_ERROR(CheckExposure("--http-listen", options.http_listen, options));
   PACTORY_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
                            Database::Open({.url = options.database_url, .pool_size = options.database_threads + 2}));
   PACTORY_RETURN_IF_ERROR(CheckSchema(*database));

@@ -12,7 +12,7 @@ namespace pactory {
 namespace {
 
 // The key-share lock keeps the reaper from taking the lease away between the check and the write, and lets heartbeats pass.
-constexpr char kAppend[] = R"sql(
+constexpr char kAppendChunk[] = R"sql(
 WITH held AS (
   SELECT 1 FROM job_lease WHERE job_id = $6::uuid AND fence = $7::bigint FOR KEY SHARE
 ), moved AS (
@@ -62,7 +62,7 @@ absl::Status BlobChunks::Append(const Place& place, absl::string_view data) {
     lease_fence.value = fence;
   }
   PACTORY_ASSIGN_OR_RETURN(const LibpqResult stored,
-                           Exec("blob.append_chunk", kAppend,
+                           Exec("blob.append_chunk", kAppendChunk,
                                 {{place.tenant_id}, {place.upload_id}, {offset}, {size}, {crc}, lease_job, lease_fence,
                                  {data, Format::kBinary}}));
   if (stored.rows() == 1) return absl::OkStatus();

@@ -15,18 +15,18 @@
 namespace pactory {
 namespace {
 
-constexpr char kSelect[] =
+constexpr char kSelectDataset[] =
     "SELECT d.id, d.display_name, b.sha256, b.size_bytes, d.format, " PACTORY_MICROS("d.create_time")
     ", d.request_sha256, array_to_string(d.sample_dims, ','), d.labelled "
     "FROM dataset d JOIN blob b ON b.id = d.blob_id ";
 
-constexpr char kInsert[] = R"sql(
+constexpr char kInsertDataset[] = R"sql(
 INSERT INTO dataset (tenant_id, display_name, blob_id, format, sample_dims, labelled, request_id, request_sha256)
 SELECT $1, $2, b.id, $4::dataset_format, nullif($5, '-')::bigint[], nullif($6, '-')::boolean, nullif($7, '')::uuid, $8 FROM blob b
 WHERE b.tenant_id = $1 AND b.sha256 = $3 AND b.complete_time IS NOT NULL
 ON CONFLICT (tenant_id, request_id) DO NOTHING RETURNING id)sql";
 
-constexpr char kUsed[] =
+constexpr char kDatasetUsed[] =
     "SELECT id FROM job WHERE (train_dataset_id = $1 OR eval_dataset_id = $1) AND state IN ('PENDING', 'RUNNING', 'CANCELLING') "
     "LIMIT 1";
 
@@ -67,7 +67,7 @@ absl::StatusOr<v1::Dataset> DatasetStore::Create(const std::string& tenant_id, c
   std::string id;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.create", [&](pqxx::transaction_base& statement) {
     const pqxx::result made =
-        statement.exec_params(kInsert, tenant_id, dataset.display_name(), sha256, v1::Dataset::Format_Name(dataset.format()), dims,
+        statement.exec_params(kInsertDataset, tenant_id, dataset.display_name(), sha256, v1::Dataset::Format_Name(dataset.format()), dims,
                               labelled, key.id, key.sha256);
     if (!made.empty()) id = made[0][0].as<std::string>();
     return absl::OkStatus();
@@ -86,7 +86,7 @@ absl::StatusOr<std::optional<v1::Dataset>> DatasetStore::FindByRequest(const std
   if (key.id.empty()) return dataset;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
     const pqxx::result found =
-        statement.exec_params(absl::StrCat(kSelect, "WHERE d.tenant_id = $1 AND d.request_id = $2"), tenant_id, key.id);
+        statement.exec_params(absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.request_id = $2"), tenant_id, key.id);
     if (found.empty()) return absl::OkStatus();
     if (TextOr(found[0][6]) != key.sha256) return RequestIdReused(key);
     dataset = DatasetOf(found[0]).dataset;
@@ -99,7 +99,7 @@ absl::StatusOr<StoredDataset> DatasetStore::Get(const std::string& tenant_id, co
   if (!IsUuid(id)) return DatasetNotFound(id);
   StoredDataset stored;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.get", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found = statement.exec_params(absl::StrCat(kSelect, "WHERE d.tenant_id = $1 AND d.id = $2"), tenant_id, id);
+    const pqxx::result found = statement.exec_params(absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.id = $2"), tenant_id, id);
     if (found.empty()) return DatasetNotFound(id);
     stored = DatasetOf(found[0]);
     return absl::OkStatus();
@@ -116,7 +116,7 @@ absl::StatusOr<v1::ListDatasetsResponse> DatasetStore::List(const std::string& t
   v1::ListDatasetsResponse response;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.list", [&](pqxx::transaction_base& statement) {
     const pqxx::result rows = statement.exec_params(
-        absl::StrCat(kSelect, "WHERE d.tenant_id = $1 AND (d.create_time, d.id) < (" PACTORY_TIME("$2") ", $3::uuid) "
+        absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND (d.create_time, d.id) < (" PACTORY_TIME("$2") ", $3::uuid) "
                      "ORDER BY d.create_time DESC, d.id DESC LIMIT $4"),
         tenant_id, after.position, after.id, page.size + 1);
     for (const auto& row : rows) {
@@ -138,7 +138,7 @@ absl::Status DatasetStore::Delete(const std::string& tenant_id, const std::strin
     // The lock comes first: a job that is being created holds a share of it until its row can be seen.
     const pqxx::result held = transaction.exec_params("SELECT 1 FROM dataset WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, id);
     if (held.empty()) return DatasetNotFound(id);
-    const pqxx::result user = transaction.exec_params(kUsed, id);
+    const pqxx::result user = transaction.exec_params(kDatasetUsed, id);
     if (!user.empty()) {
       return WithReason(absl::FailedPreconditionError(absl::StrCat(
                             "the dataset is used by a job that is not finished; cancel it or wait: jobs/", user[0][0].as<std::string>())),

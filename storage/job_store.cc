@@ -13,7 +13,7 @@ namespace pactory {
 namespace {
 
 // The model and the datasets are the tenant's own, or the job is not made.
-constexpr char kInsert[] = R"sql(
+constexpr char kInsertJob[] = R"sql(
 WITH made AS (
   INSERT INTO job (tenant_id, display_name, spec, model_id, train_dataset_id, eval_dataset_id, priority, max_attempts, deadline,
                    request_id, request_sha256)
@@ -57,7 +57,7 @@ absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1:
   std::string id;
   PACTORY_RETURN_IF_ERROR(database_.Transact("job.create", [&](pqxx::transaction_base& transaction) {
     const pqxx::result made = transaction.exec_params(
-        kInsert, tenant_id, job.display_name(), BytesOf(spec), IdOf("models", spec.model()), IdOf("datasets", spec.train_dataset()),
+        kInsertJob, tenant_id, job.display_name(), BytesOf(spec), IdOf("models", spec.model()), IdOf("datasets", spec.train_dataset()),
         IdOf("datasets", spec.eval_dataset()), spec.priority(), spec.max_attempts(), deadline_seconds, key.id, key.sha256);
     if (made.empty()) return absl::OkStatus();
     id = made[0][0].as<std::string>();

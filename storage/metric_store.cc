@@ -14,7 +14,7 @@ namespace pactory {
 namespace {
 
 // The update of the lease's row serialises the writers of one job, so that its sequence numbers appear in order.
-constexpr char kAppend[] = R"sql(
+constexpr char kAppendMetrics[] = R"sql(
 WITH held AS MATERIALIZED (
   UPDATE job_lease SET metric_batch = $3 WHERE job_id = $1 AND fence = $2 AND metric_batch < $3 RETURNING job_id, fence
 )
@@ -57,7 +57,7 @@ absl::Status MetricStore::Append(const LeaseRef& lease, const v1::ReportMetricsR
     times.push_back(absl::StrCat(metric.time().seconds() * 1000000 + metric.time().nanos() / 1000));
   }
   return database_.TransactRepeatable("metric.append", [&](pqxx::transaction_base& transaction) -> absl::Status {
-    const pqxx::result stored = transaction.exec_params(kAppend, lease.job_id, lease.fence, request.batch(), ArrayOf(names), ArrayOf(steps),
+    const pqxx::result stored = transaction.exec_params(kAppendMetrics, lease.job_id, lease.fence, request.batch(), ArrayOf(names), ArrayOf(steps),
                                                         ArrayOf(values), ArrayOf(times));
     if (stored.affected_rows() > 0) return absl::OkStatus();
     // Nothing was stored: an empty batch or one that came before is fine, a lost lease is not.

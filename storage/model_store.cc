@@ -12,17 +12,17 @@
 namespace pactory {
 namespace {
 
-constexpr char kSelect[] =
+constexpr char kSelectModel[] =
     "SELECT m.id, m.display_name, b.sha256, b.size_bytes, m.facts, " PACTORY_MICROS("m.create_time") ", m.request_sha256 "
     "FROM model m JOIN blob b ON b.id = m.blob_id ";
 
-constexpr char kInsert[] = R"sql(
+constexpr char kInsertModel[] = R"sql(
 INSERT INTO model (tenant_id, display_name, blob_id, facts, request_id, request_sha256)
 SELECT $1, $2, b.id, $4, nullif($5, '')::uuid, $6 FROM blob b
 WHERE b.tenant_id = $1 AND b.sha256 = $3 AND b.complete_time IS NOT NULL
 ON CONFLICT (tenant_id, request_id) DO NOTHING RETURNING id)sql";
 
-constexpr char kUsed[] =
+constexpr char kModelUsed[] =
     "SELECT id FROM job WHERE model_id = $1 AND state IN ('PENDING', 'RUNNING', 'CANCELLING') LIMIT 1";
 
 absl::StatusOr<v1::Model> ModelOf(const pqxx::row& row) {
@@ -51,7 +51,7 @@ absl::StatusOr<v1::Model> ModelStore::Create(const std::string& tenant_id, const
   std::string id;
   PACTORY_RETURN_IF_ERROR(database_.Query("model.create", [&](pqxx::transaction_base& statement) {
     const pqxx::result made =
-        statement.exec_params(kInsert, tenant_id, model.display_name(), sha256, BytesOf(facts), key.id, key.sha256);
+        statement.exec_params(kInsertModel, tenant_id, model.display_name(), sha256, BytesOf(facts), key.id, key.sha256);
     if (!made.empty()) id = made[0][0].as<std::string>();
     return absl::OkStatus();
   }));
@@ -66,7 +66,7 @@ absl::StatusOr<std::optional<v1::Model>> ModelStore::FindByRequest(const std::st
   if (key.id.empty()) return model;
   PACTORY_RETURN_IF_ERROR(database_.Query("model.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
     const pqxx::result found =
-        statement.exec_params(absl::StrCat(kSelect, "WHERE m.tenant_id = $1 AND m.request_id = $2"), tenant_id, key.id);
+        statement.exec_params(absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND m.request_id = $2"), tenant_id, key.id);
     if (found.empty()) return absl::OkStatus();
     if (TextOr(found[0][6]) != key.sha256) return RequestIdReused(key);
     PACTORY_ASSIGN_OR_RETURN(model, ModelOf(found[0]));
@@ -79,7 +79,7 @@ absl::StatusOr<v1::Model> ModelStore::Get(const std::string& tenant_id, const st
   if (!IsUuid(id)) return ModelNotFound(id);
   v1::Model model;
   PACTORY_RETURN_IF_ERROR(database_.Query("model.get", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found = statement.exec_params(absl::StrCat(kSelect, "WHERE m.tenant_id = $1 AND m.id = $2"), tenant_id, id);
+    const pqxx::result found = statement.exec_params(absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND m.id = $2"), tenant_id, id);
     if (found.empty()) return ModelNotFound(id);
     PACTORY_ASSIGN_OR_RETURN(model, ModelOf(found[0]));
     return absl::OkStatus();
@@ -96,7 +96,7 @@ absl::StatusOr<v1::ListModelsResponse> ModelStore::List(const std::string& tenan
   v1::ListModelsResponse response;
   PACTORY_RETURN_IF_ERROR(database_.Query("model.list", [&](pqxx::transaction_base& statement) -> absl::Status {
     const pqxx::result rows = statement.exec_params(
-        absl::StrCat(kSelect, "WHERE m.tenant_id = $1 AND (m.create_time, m.id) < (" PACTORY_TIME("$2") ", $3::uuid) "
+        absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND (m.create_time, m.id) < (" PACTORY_TIME("$2") ", $3::uuid) "
                      "ORDER BY m.create_time DESC, m.id DESC LIMIT $4"),
         tenant_id, after.position, after.id, page.size + 1);
     for (const auto& row : rows) {
@@ -118,7 +118,7 @@ absl::Status ModelStore::Delete(const std::string& tenant_id, const std::string&
     // The lock comes first: a job that is being created holds a share of it until its row can be seen.
     const pqxx::result held = transaction.exec_params("SELECT 1 FROM model WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, id);
     if (held.empty()) return ModelNotFound(id);
-    const pqxx::result user = transaction.exec_params(kUsed, id);
+    const pqxx::result user = transaction.exec_params(kModelUsed, id);
     if (!user.empty()) {
       return WithReason(absl::FailedPreconditionError(absl::StrCat("the model is used by a job that is not finished; cancel it or wait: jobs/",
                                                                    user[0][0].as<std::string>())),

@@ -185,7 +185,7 @@ TEST_F(BlobServiceTest, BadMessagesAreRefusedByName) {
   bad.set_size_bytes(int64_t{1} << 60);
   EXPECT_EQ(field_of(bad, {{0, "x"}}), "size_bytes");
   EXPECT_EQ(field_of(good, {{0, std::string(2 * kMiB + 1, 'x')}}), "data");
-  EXPECT_EQ(field_of(good, {{0, content.substr(0, 2 * kMiB)}, {2 * kMiB, std::string(kMiB + 1, 'x')}}), "data");
+  EXPECT_EQ(field_of(Request(NewUuid(), content), {{0, content.substr(0, 2 * kMiB)}, {2 * kMiB, std::string(kMiB + 1, 'x')}}), "data");
   v1::WriteRequest other = good;
   other.set_size_bytes(17);
   EXPECT_EQ(field_of(other, {{0, "x"}}), "upload_id");
