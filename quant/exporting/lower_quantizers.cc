@@ -16,8 +16,6 @@
 namespace pactory::quant {
 namespace {
 
-constexpr int64_t kKernelBits = 8;
-
 class Lowering {
  public:
   Lowering(QuantizedModel& model, const QuantizationPlan& plan, std::vector<std::string>& warnings)

@@ -56,7 +56,8 @@ Bind Variadic(std::function<at::Tensor(const at::Tensor&, const at::Tensor&)> fu
   return [function](const Node&, int64_t) -> absl::StatusOr<Kernel> {
     return Kernel([function](Arguments arguments) -> std::vector<at::Tensor> {
       at::Tensor result = RequiredInput(arguments, 0);
-      for (size_t index = 1; index < arguments.size(); ++index) result = function(result, RequiredInput(arguments, index));
+      for (size_t index = 1; index < arguments.size(); ++index)
+        result = function(result, RequiredInput(arguments, index));
       return {result};
     });
   };
@@ -70,31 +71,37 @@ absl::StatusOr<Kernel> BindMean(const Node&, int64_t) {
   });
 }
 
-constexpr QuantizationRole kActivationRole = QuantizationRole::kActivation;
+constexpr QuantizationRole kElementwiseRole = QuantizationRole::kActivation;
 
 const OpRegistration kAdd({.name = "Add",
-                           .role = kActivationRole,
+                           .role = kElementwiseRole,
                            .keeps_non_negative = true,
-                           .bind = OnOneDevice([](const at::Tensor& a, const at::Tensor& b) { return at::add(a, b); })});
+                           .bind = OnOneDevice([](const at::Tensor& a, const at::Tensor& b) {
+                             return at::add(a, b);
+                           })});
 const OpRegistration kSub({.name = "Sub",
-                           .role = kActivationRole,
-                           .bind = OnOneDevice([](const at::Tensor& a, const at::Tensor& b) { return at::sub(a, b); })});
+                           .role = kElementwiseRole,
+                           .bind = OnOneDevice([](const at::Tensor& a, const at::Tensor& b) {
+                             return at::sub(a, b);
+                           })});
 const OpRegistration kMul({.name = "Mul",
-                           .role = kActivationRole,
+                           .role = kElementwiseRole,
                            .keeps_non_negative = true,
-                           .bind = OnOneDevice([](const at::Tensor& a, const at::Tensor& b) { return at::mul(a, b); })});
+                           .bind = OnOneDevice([](const at::Tensor& a, const at::Tensor& b) {
+                             return at::mul(a, b);
+                           })});
 const OpRegistration kDiv(
-    {.name = "Div", .role = kActivationRole, .keeps_non_negative = true, .bind = OnOneDevice(Divide)});
+    {.name = "Div", .role = kElementwiseRole, .keeps_non_negative = true, .bind = OnOneDevice(Divide)});
 const OpRegistration kPow({.name = "Pow", .keeps_non_negative = true, .bind = OnOneDevice(Power)});
 const OpRegistration kMod({.name = "Mod", .bind = BindMod});
-const OpRegistration kMax({.name = "Max", .keeps_non_negative = true, .bind = Variadic([](const auto& a, const auto& b) {
-                             return at::maximum(a, b);
-                           })});
-const OpRegistration kMin({.name = "Min", .keeps_non_negative = true, .bind = Variadic([](const auto& a, const auto& b) {
-                             return at::minimum(a, b);
-                           })});
+const OpRegistration kMax({.name = "Max",
+                           .keeps_non_negative = true,
+                           .bind = Variadic([](const auto& a, const auto& b) { return at::maximum(a, b); })});
+const OpRegistration kMin({.name = "Min",
+                           .keeps_non_negative = true,
+                           .bind = Variadic([](const auto& a, const auto& b) { return at::minimum(a, b); })});
 const OpRegistration kSum({.name = "Sum",
-                           .role = kActivationRole,
+                           .role = kElementwiseRole,
                            .keeps_non_negative = true,
                            .bind = Variadic([](const auto& a, const auto& b) { return at::add(a, b); })});
 const OpRegistration kMean({.name = "Mean", .keeps_non_negative = true, .bind = BindMean});
@@ -108,8 +115,9 @@ const OpRegistration kSqrt(
 const OpRegistration kExp(
     {.name = "Exp", .non_negative = true, .bind = Unary([](const Tensor& x) { return at::exp(x); })});
 const OpRegistration kLog({.name = "Log", .bind = Unary([](const Tensor& x) { return at::log(x); })});
-const OpRegistration kReciprocal(
-    {.name = "Reciprocal", .keeps_non_negative = true, .bind = Unary([](const Tensor& x) { return at::reciprocal(x); })});
+const OpRegistration kReciprocal({.name = "Reciprocal", .keeps_non_negative = true, .bind = Unary([](const Tensor& x) {
+                                                                                      return at::reciprocal(x);
+                                                                                    })});
 const OpRegistration kErf(
     {.name = "Erf", .keeps_non_negative = true, .bind = Unary([](const Tensor& x) { return at::erf(x); })});
 const OpRegistration kSign({.name = "Sign", .bind = Unary([](const Tensor& x) { return at::sign(x); })});

@@ -162,9 +162,9 @@ absl::StatusOr<Kernel> BindTrilu(const Node& node, int64_t) {
   });
 }
 
-constexpr QuantizationRole kPassThrough = QuantizationRole::kPassThrough;
+constexpr QuantizationRole kMovesValues = QuantizationRole::kPassThrough;
 
-const OpRegistration kGather({.name = "Gather", .role = kPassThrough, .keeps_non_negative = true, .bind = BindGather});
+const OpRegistration kGather({.name = "Gather", .role = kMovesValues, .keeps_non_negative = true, .bind = BindGather});
 const OpRegistration kGatherElements({.name = "GatherElements", .bind = BindGatherElements});
 const OpRegistration kGatherNd({.name = "GatherND", .first_opset = 11, .bind = BindGatherNd});
 const OpRegistration kScatterElements({.name = "ScatterElements", .bind = BindScatterElements});

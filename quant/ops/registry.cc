@@ -9,19 +9,19 @@ namespace pactory::quant {
 namespace {
 
 // A function's static, so that it exists before the first registration of any file.
-std::deque<OpDefinition>& Table() {
+std::deque<OpDefinition>& OpTable() {
   static std::deque<OpDefinition> table;
   return table;
 }
 
 }  // namespace
 
-OpRegistration::OpRegistration(OpDefinition definition) { Table().push_back(std::move(definition)); }
+OpRegistration::OpRegistration(OpDefinition definition) { OpTable().push_back(std::move(definition)); }
 
 const OpDefinition* FindOp(absl::string_view domain, absl::string_view name, int64_t opset) {
   // "ai.onnx" is the long name of the default domain.
   if (domain == "ai.onnx") domain = "";
-  for (const OpDefinition& definition : Table()) {
+  for (const OpDefinition& definition : OpTable()) {
     if (definition.name == name && definition.domain == domain && definition.first_opset <= opset &&
         opset <= definition.last_opset) {
       return &definition;
@@ -37,7 +37,7 @@ const OpDefinition* FindOp(const Graph& graph, const Node& node) {
 
 std::vector<const OpDefinition*> AllOps() {
   std::vector<const OpDefinition*> ops;
-  for (const OpDefinition& definition : Table()) ops.push_back(&definition);
+  for (const OpDefinition& definition : OpTable()) ops.push_back(&definition);
   std::sort(ops.begin(), ops.end(), [](const OpDefinition* a, const OpDefinition* b) {
     return std::tie(a->domain, a->name, a->first_opset) < std::tie(b->domain, b->name, b->first_opset);
   });

@@ -44,7 +44,8 @@ std::optional<Target> ReadTarget(const Graph& graph, const Node& node) {
     const at::Tensor* bias = ConstantOf(graph, node.inputs[2]);
     if (bias == nullptr) return std::nullopt;
     // Gemm's C may also be a full matrix, or a column.
-    const bool by_channel = bias->numel() == 1 || (bias->numel() == target.channels && bias->size(-1) == target.channels);
+    const bool by_channel =
+        bias->numel() == 1 || (bias->numel() == target.channels && bias->size(-1) == target.channels);
     if (!by_channel) return std::nullopt;
     target.bias = bias->reshape({-1}).expand({target.channels});
   }
@@ -74,7 +75,8 @@ std::optional<Affine> ReadBatchNorm(const Graph& graph, const Node& node, const 
     if (constant == nullptr || constant->numel() != target.channels) return std::nullopt;
     statistics.push_back(constant->to(at::kDouble).reshape({-1}));
   }
-  const at::Tensor scale = statistics[0] / at::sqrt(statistics[3] + static_cast<double>(node.FloatOr("epsilon", 1e-5f)));
+  const at::Tensor scale =
+      statistics[0] / at::sqrt(statistics[3] + static_cast<double>(node.FloatOr("epsilon", 1e-5f)));
   return Affine{scale, statistics[1] - statistics[2] * scale};
 }
 

@@ -6,8 +6,8 @@
 
 namespace pactory::quant {
 
-/// Folds what follows a convolution or Gemm and is affine by channel into its weight and bias: BatchNormalization, and Mul,
-/// Div, Add, Sub with constants. Computed in double.
+/// Folds what follows a convolution or Gemm and is affine by channel into its weight and bias: BatchNormalization, and
+/// Mul, Div, Add, Sub with constants. Computed in double.
 absl::Status FoldBatchNorm(Graph& graph);
 
 }  // namespace pactory::quant

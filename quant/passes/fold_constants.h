@@ -6,7 +6,8 @@
 
 namespace pactory::quant {
 
-/// Computes nodes whose inputs are all constants once and for all. Results that are much larger than their inputs stay nodes.
+/// Computes nodes whose inputs are all constants once and for all. Results that are much larger than their inputs stay
+/// nodes.
 absl::Status FoldConstants(Graph& graph);
 
 }  // namespace pactory::quant

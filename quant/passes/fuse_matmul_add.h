@@ -6,7 +6,8 @@
 
 namespace pactory::quant {
 
-/// Makes MatMul by a constant matrix, followed by Add of a constant bias, one Gemm, where the input is known to be a matrix.
+/// Makes MatMul by a constant matrix, followed by Add of a constant bias, one Gemm, where the input is known to be a
+/// matrix.
 absl::Status FuseMatmulAdd(Graph& graph);
 
 }  // namespace pactory::quant

@@ -14,8 +14,6 @@
 namespace pactory::quant {
 namespace {
 
-constexpr int64_t kKernelBits = 8;
-
 class Inserter {
  public:
   Inserter(Graph& graph, const v1::QuantizationConfig& config) : graph_(graph), config_(config), overrides_(config) {}

@@ -9,6 +9,9 @@
 
 namespace pactory::quant {
 
+/// Bits of the integer kernels; values of fewer bits are computed in float.
+inline constexpr int64_t kKernelBits = 8;
+
 /// Whether a Q behind `node` takes its place: the saturation at zero of an unsigned grid is the ReLU.
 bool IsAbsorbedByQuantizer(const Node& node);
 

@@ -29,8 +29,8 @@ bool Is(const Node& node, absl::string_view op_type);
 /// Adds a constant under a name of its own and returns the name.
 std::string AddConstant(Graph& graph, absl::string_view stem, at::Tensor tensor);
 
-/// Makes every reader of `node`'s first output read `value` instead, also where that output is one of the graph's: then the
-/// output's name moves to the producer of `value`. Returns whether that was possible.
+/// Makes every reader of `node`'s first output read `value` instead, also where that output is one of the graph's: then
+/// the output's name moves to the producer of `value`. Returns whether that was possible.
 bool Bypass(Graph& graph, const Node& node, const std::string& value);
 
 }  // namespace pactory::quant

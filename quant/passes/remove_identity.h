@@ -6,8 +6,8 @@
 
 namespace pactory::quant {
 
-/// Removes nodes that give their input out as it is: Identity, Dropout in inference, Cast to the type a value has already,
-/// Transpose that keeps the order, Concat of one.
+/// Removes nodes that give their input out as it is: Identity, Dropout in inference, Cast to the type a value has
+/// already, Transpose that keeps the order, Concat of one.
 absl::Status RemoveIdentity(Graph& graph);
 
 }  // namespace pactory::quant

@@ -114,7 +114,8 @@ class Follower {
     const std::optional<int64_t> axis = Bound(node, "axes", 3, 0);
     const std::optional<int64_t> step = graph_.opset() < 10 ? 1 : Bound(node, "steps", 4, 1);
     if (!start || !end || axis != 0 || step != 1) return std::nullopt;
-    // Of a shape with unknown rank only a stretch that does not reach the end is known; one element from the end is too.
+    // Of a shape with unknown rank only a stretch that does not reach the end is known; one element from the end is
+    // too.
     const int64_t size = data.shape_of.empty() ? static_cast<int64_t>(data.elements.size()) : kLongestShape;
     int64_t from = *start;
     int64_t to = *end;

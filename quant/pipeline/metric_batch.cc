@@ -7,7 +7,7 @@
 namespace pactory::quant {
 namespace {
 
-constexpr std::chrono::seconds kInterval(1);
+constexpr std::chrono::seconds kFlushInterval(1);
 constexpr int64_t kDetailPoints = 50;
 // Of one message, as the service takes them.
 constexpr size_t kMaxMetrics = 1000;
@@ -36,7 +36,7 @@ void MetricBatch::Add(absl::string_view name, int64_t step, double value) {
 }
 
 void MetricBatch::FlushSometimes() {
-  if (std::chrono::steady_clock::now() - last_ >= kInterval) Flush();
+  if (std::chrono::steady_clock::now() - last_ >= kFlushInterval) Flush();
 }
 
 void MetricBatch::Flush() {

@@ -7,7 +7,7 @@
 namespace pactory::quant {
 namespace {
 
-constexpr std::chrono::milliseconds kInterval(250);
+constexpr std::chrono::milliseconds kSendInterval(250);
 // Below this share of a stage its own guess is better than what was measured of it.
 constexpr double kTellingShare = 0.05;
 
@@ -53,7 +53,7 @@ absl::Status ProgressMeter::Start(absl::string_view stage) {
 
 absl::Status ProgressMeter::Advance(double share) {
   share_ = std::clamp(share, 0.0, 1.0);
-  if (Clock::now() - last_sent_ >= kInterval) Send();
+  if (Clock::now() - last_sent_ >= kSendInterval) Send();
   if (listener_.StopRequested()) return absl::CancelledError(absl::StrCat("ended on request during ", progress_.stage()));
   return absl::OkStatus();
 }

@@ -9,7 +9,7 @@
 namespace pactory::quant {
 namespace {
 
-std::map<int, QuantizerDefinition>& Table() {
+std::map<int, QuantizerDefinition>& QuantizerTable() {
   static auto* table = new std::map<int, QuantizerDefinition>();
   return *table;
 }
@@ -23,18 +23,18 @@ absl::Status Invalid(const QuantizerSpec& spec, absl::string_view problem) {
 }  // namespace
 
 QuantizerRegistration::QuantizerRegistration(QuantizerDefinition definition) {
-  Table().emplace(definition.method, std::move(definition));
+  QuantizerTable().emplace(definition.method, std::move(definition));
 }
 
 std::vector<const QuantizerDefinition*> AllQuantizers() {
   std::vector<const QuantizerDefinition*> all;
-  for (const auto& [method, definition] : Table()) all.push_back(&definition);
+  for (const auto& [method, definition] : QuantizerTable()) all.push_back(&definition);
   return all;
 }
 
 absl::StatusOr<std::unique_ptr<Quantizer>> MakeQuantizer(const QuantizerSpec& spec) {
-  const auto found = Table().find(spec.method);
-  if (found == Table().end()) return Invalid(spec, "the method must be one that quantizes");
+  const auto found = QuantizerTable().find(spec.method);
+  if (found == QuantizerTable().end()) return Invalid(spec, "the method must be one that quantizes");
   const auto& targets = found->second.targets;
   if (std::find(targets.begin(), targets.end(), spec.target) == targets.end()) {
     return Invalid(spec, spec.target == QuantizerTarget::kWeight ? "the method is not for weights"

@@ -6,7 +6,7 @@ namespace pactory::quant {
 namespace {
 
 // Range of a channel whose weights are all 0, so that its scale is not.
-constexpr double kLeastRange = 1e-8;
+constexpr double kLeastWeightRange = 1e-8;
 
 }  // namespace
 
@@ -14,11 +14,11 @@ WeightAbsMax::WeightAbsMax(const QuantizerSpec& spec)
     : Quantizer(spec), steps_(WeightSteps(spec.bits, spec.range)) {}
 
 at::Tensor WeightAbsMax::Apply(const at::Tensor& weight) {
-  return FakeQuantizeAbsMax(weight, spec().channel_axis, steps_, kLeastRange);
+  return FakeQuantizeAbsMax(weight, spec().channel_axis, steps_, kLeastWeightRange);
 }
 
 at::Tensor WeightAbsMax::Scales(const at::Tensor& weight) const {
-  return AbsMaxScales(weight, spec().channel_axis, steps_, kLeastRange);
+  return AbsMaxScales(weight, spec().channel_axis, steps_, kLeastWeightRange);
 }
 
 }  // namespace pactory::quant

@@ -18,9 +18,9 @@
 namespace pactory::quant {
 namespace {
 
-constexpr absl::string_view kMagic = "PACTCKP1";
+constexpr absl::string_view kCheckpointMagic = "PACTCKP1";
 constexpr size_t kDigestSize = 64;
-constexpr at::ScalarType kTypes[] = {at::kFloat, at::kDouble, at::kLong};
+constexpr at::ScalarType kStoredTypes[] = {at::kFloat, at::kDouble, at::kLong};
 constexpr int64_t kMaxRank = 16;
 
 template <typename T>
@@ -58,9 +58,9 @@ class Reader {
 std::optional<at::Tensor> TakeTensor(Reader& reader) {
   const auto type = reader.Take<uint8_t>();
   const auto rank = reader.Take<uint8_t>();
-  if (!type || !rank || *type >= std::size(kTypes) || *rank > kMaxRank) return std::nullopt;
+  if (!type || !rank || *type >= std::size(kStoredTypes) || *rank > kMaxRank) return std::nullopt;
   std::vector<int64_t> dims;
-  const int64_t width = static_cast<int64_t>(c10::elementSize(kTypes[*type]));
+  const int64_t width = static_cast<int64_t>(c10::elementSize(kStoredTypes[*type]));
   int64_t bytes = width;
   for (int i = 0; i < *rank; ++i) {
     const auto dim = reader.Take<int64_t>();
@@ -69,7 +69,7 @@ std::optional<at::Tensor> TakeTensor(Reader& reader) {
   }
   const auto data = reader.TakeBytes(static_cast<uint64_t>(bytes));
   if (!data) return std::nullopt;
-  at::Tensor tensor = at::empty(dims, at::TensorOptions().dtype(kTypes[*type]));
+  at::Tensor tensor = at::empty(dims, at::TensorOptions().dtype(kStoredTypes[*type]));
   std::memcpy(tensor.data_ptr(), data->data(), data->size());
   return tensor;
 }
@@ -86,8 +86,8 @@ std::string SerializeCheckpoint(const Checkpoint& checkpoint) {
   for (const auto& [name, tensor] : checkpoint) {
     at::Tensor values = tensor.detach().to(at::kCPU).contiguous();
     uint8_t type = 0;
-    while (type < std::size(kTypes) && kTypes[type] != values.scalar_type()) ++type;
-    if (type == std::size(kTypes)) {
+    while (type < std::size(kStoredTypes) && kStoredTypes[type] != values.scalar_type()) ++type;
+    if (type == std::size(kStoredTypes)) {
       type = 1;
       values = values.to(at::kDouble);
     }
@@ -98,14 +98,14 @@ std::string SerializeCheckpoint(const Checkpoint& checkpoint) {
     for (const int64_t dim : values.sizes()) Append(payload, dim);
     payload.append(static_cast<const char*>(values.const_data_ptr()), values.nbytes());
   }
-  return absl::StrCat(kMagic, Sha256Hex(payload), payload);
+  return absl::StrCat(kCheckpointMagic, Sha256Hex(payload), payload);
 }
 
 absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view content) {
-  if (content.size() < kMagic.size() + kDigestSize || content.substr(0, kMagic.size()) != kMagic) {
+  if (content.size() < kCheckpointMagic.size() + kDigestSize || content.substr(0, kCheckpointMagic.size()) != kCheckpointMagic) {
     return DataLoss("it does not start like one");
   }
-  content.remove_prefix(kMagic.size());
+  content.remove_prefix(kCheckpointMagic.size());
   const absl::string_view digest = content.substr(0, kDigestSize);
   content.remove_prefix(kDigestSize);
   if (Sha256Hex(content) != digest) return DataLoss("its digest does not fit its content");
