@@ -53,7 +53,7 @@ def sentences(report):
         f"Trained and deployed model give the same answer on {percent(report['agreement']['top1'])} of the evaluation set "
         f"({report['runtime']['name']} {report['runtime']['version']}, {report['runtime']['instruction_set']})."
     )
-    parts = ", ".join(f"{name} {size:,}" for name, size in sizes["breakdown"].items())
+    parts = ", ".join(f"{name} {size:,}" for name, size in sizes["breakdown"]["int8"].items())
     yield f"The int8 file has {100 * sizes['int8'] / sizes['fp32']:.1f} % of FP32's bytes: {parts}."
     loss = report["fp32"]["metric"] - report["ptq"]["metric"]
     low, high = report["fp32"]["interval95"]
