@@ -11,7 +11,7 @@
 namespace pactory::quant {
 namespace {
 
-Checkpoint Sample() {
+Checkpoint SampleCheckpoint() {
   return {{"w", at::randn({2, 3})}, {"steps", at::tensor({int64_t{7}}, at::kLong)}, {"empty", at::empty({0, 4})},
           {"scalar", at::tensor(1.5, at::kDouble)}};
 }
@@ -27,7 +27,7 @@ void ExpectEqual(const Checkpoint& a, const Checkpoint& b) {
 
 TEST(CheckpointTest, FileHoldsEveryTensorExactly) {
   const std::string path = testing::TempDir() + "/sample.ckpt";
-  const Checkpoint checkpoint = Sample();
+  const Checkpoint checkpoint = SampleCheckpoint();
   ASSERT_TRUE(WriteCheckpoint(checkpoint, path).ok());
   const auto read = ReadCheckpoint(path);
   ASSERT_TRUE(read.ok()) << read.status();
@@ -43,7 +43,7 @@ TEST(CheckpointTest, ViewsAreStoredByValue) {
 }
 
 TEST(CheckpointTest, DamagedFilesAreRefused) {
-  const std::string content = SerializeCheckpoint(Sample());
+  const std::string content = SerializeCheckpoint(SampleCheckpoint());
   for (size_t size : {size_t{0}, size_t{5}, size_t{8}, size_t{72}, content.size() / 2, content.size() - 1}) {
     EXPECT_EQ(ParseCheckpoint(content.substr(0, size)).status().code(), absl::StatusCode::kDataLoss) << size;
   }
