@@ -8,8 +8,8 @@
 
 namespace pactory::quant {
 
-/// Runs `function`; an exception becomes INVALID_ARGUMENT (RESOURCE_EXHAUSTED when out of memory) with "<stage>: " and the
-/// first line of its message.
+/// Runs `function`; an exception becomes INVALID_ARGUMENT (RESOURCE_EXHAUSTED when out of memory) with "<stage>: " and
+/// the first line of its message.
 absl::Status GuardTorch(absl::string_view stage, const std::function<absl::Status()>& function);
 
 }  // namespace pactory::quant

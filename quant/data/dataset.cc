@@ -46,9 +46,9 @@ absl::Status CheckLabels(const Dataset& dataset, int64_t classes, const std::str
   const at::Tensor bad = at::nonzero((labels < 0).logical_or(labels >= classes)).flatten();
   if (bad.numel() == 0) return absl::OkStatus();
   const int64_t index = bad[0].item<int64_t>();
-  return absl::InvalidArgumentError(absl::StrCat(path, ": labels must be from 0 to ", classes - 1, ", as the model has ",
-                                                 classes, " classes: index=", index, " label=",
-                                                 labels[index].item<int64_t>(), " bad_labels=", bad.numel()));
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": labels must be from 0 to ", classes - 1, ", as the model has ", classes,
+                   " classes: index=", index, " label=", labels[index].item<int64_t>(), " bad_labels=", bad.numel()));
 }
 
 }  // namespace pactory::quant

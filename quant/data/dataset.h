@@ -43,13 +43,14 @@ class Dataset {
   int64_t classes_seen() const;
 };
 
-/// Opens a dataset: `.npz` (x and, where there are labels, y) or a WebDataset tar (`key.jpg|png` beside `key.cls`), told
-/// apart by content, for a model whose (image or feature) input is `input`. INVALID_ARGUMENT names the file, the array and
-/// the index of what is wrong: an empty set, a shape that does not fit the input, NaN or infinity in x.
+/// Opens a dataset: `.npz` (x and, where there are labels, y) or a WebDataset tar (`key.jpg|png` beside `key.cls`),
+/// told apart by content, for a model whose (image or feature) input is `input`. INVALID_ARGUMENT names the file, the
+/// array and the index of what is wrong: an empty set, a shape that does not fit the input, NaN or infinity in x.
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, const v1::PreprocessConfig& preprocess,
                                                      const ValueInfo& input);
 
-/// Checks every label against the model's number of classes; INVALID_ARGUMENT names `path`, the first bad index and label.
+/// Checks every label against the model's number of classes; INVALID_ARGUMENT names `path`, the first bad index and
+/// label.
 absl::Status CheckLabels(const Dataset& dataset, int64_t classes, const std::string& path);
 
 }  // namespace pactory::quant

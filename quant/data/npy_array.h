@@ -23,8 +23,8 @@ struct NpyArray {
   at::Tensor Rows(const int64_t* indices, int64_t count) const;
 };
 
-/// Reads the header (versions 1 to 3) of `bytes`. INVALID_ARGUMENT where it is damaged, big endian, in Fortran order, of a
-/// type that is no number, or shorter than its shape says.
+/// Reads the header (versions 1 to 3) of `bytes`. INVALID_ARGUMENT where it is damaged, big endian, in Fortran order,
+/// of a type that is no number, or shorter than its shape says.
 absl::StatusOr<NpyArray> ParseNpy(absl::string_view bytes);
 
 }  // namespace pactory::quant

@@ -1,4 +1,5 @@
-// Datasets in NumPy's .npz: `x` (N x the model's input) and, where there are labels, `y` (N integers). Used by OpenDataset.
+// Datasets in NumPy's .npz: `x` (N x the model's input) and, where there are labels, `y` (N integers). Used by
+// OpenDataset.
 #pragma once
 
 #include <memory>
@@ -9,7 +10,8 @@
 
 namespace pactory::quant {
 
-/// Opens an .npz as OpenDataset says. Stored arrays are read from the mapped file; deflated ones are inflated into memory.
+/// Opens an .npz as OpenDataset says. Stored arrays are read from the mapped file; deflated ones are inflated into
+/// memory.
 absl::StatusOr<std::unique_ptr<Dataset>> OpenNpzDataset(MappedFile file, const v1::PreprocessConfig& preprocess,
                                                         const ValueInfo& input);
 

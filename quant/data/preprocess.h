@@ -11,8 +11,8 @@ namespace pactory::quant {
 /// The value part of PreprocessConfig, ready for samples with a number of channels.
 class Preprocess {
  public:
-  /// `default_scale` is used where the config gives none. INVALID_ARGUMENT names the field: mean and std must have one value
-  /// or one for each of `channels`, std must not be 0, everything must be finite.
+  /// `default_scale` is used where the config gives none. INVALID_ARGUMENT names the field: mean and std must have one
+  /// value or one for each of `channels`, std must not be 0, everything must be finite.
   static absl::StatusOr<Preprocess> Create(const v1::PreprocessConfig& config, double default_scale, int64_t channels);
 
   /// Returns float32 values for N x C x ... stored values of any type.

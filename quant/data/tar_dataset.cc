@@ -82,9 +82,9 @@ class TarDataset : public Dataset {
             absl::StrCat("sample must be in the set: index=", indices[index], " size=", size()));
       }
       PACTORY_ASSIGN_OR_RETURN(const cv::Mat image, Decode(samples_[indices[index]]));
-      const at::Tensor pixels =
-          at::from_blob(image.data, {image.rows, image.cols, layout_.channels},
-                        {static_cast<int64_t>(image.step[0]), layout_.channels, 1}, at::TensorOptions().dtype(at::kByte));
+      const at::Tensor pixels = at::from_blob(image.data, {image.rows, image.cols, layout_.channels},
+                                              {static_cast<int64_t>(image.step[0]), layout_.channels, 1},
+                                              at::TensorOptions().dtype(at::kByte));
       x[index].narrow(2, 0, image.cols).copy_(preprocess_.Apply(pixels.permute({2, 0, 1}).unsqueeze(0))[0]);
     }
     Batch batch{.x = x, .y = {}};

@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 
 namespace pactory::quant {
 namespace {
@@ -56,9 +57,17 @@ absl::StatusOr<std::vector<TarSample>> IndexTar(absl::string_view archive) {
   std::map<std::string, size_t> images;
   struct archive_entry* entry = nullptr;
   int result = ARCHIVE_OK;
+  int64_t members = 0;
   while ((result = archive_read_next_header(reader.get(), &entry)) == ARCHIVE_OK) {
-    const char* path = archive_entry_pathname(entry);
-    if (path == nullptr || archive_entry_filetype(entry) != AE_IFREG) continue;
+    if (archive_entry_filetype(entry) != AE_IFREG) continue;
+    // The plain form fails on names beyond ASCII where the process has no locale, the other one on bytes that are no
+    // UTF-8.
+    const char* path = archive_entry_pathname_utf8(entry);
+    if (path == nullptr) path = archive_entry_pathname(entry);
+    if (path == nullptr || !IsUtf8(path)) {
+      return absl::InvalidArgumentError(absl::StrCat("names in the tar must be UTF-8: member=", members));
+    }
+    ++members;
     const std::string name = path;
     // The key ends at the first dot of the file's name.
     const size_t slash = name.rfind('/');
@@ -89,7 +98,8 @@ absl::StatusOr<std::vector<TarSample>> IndexTar(absl::string_view archive) {
                                                    problem != nullptr ? problem : "damaged"));
   }
   if (samples.empty()) {
-    return absl::InvalidArgumentError("tar must hold images (.jpg, .png) with a .cls file of the same name beside each");
+    return absl::InvalidArgumentError(
+        "tar must hold images (.jpg, .png) with a .cls file of the same name beside each");
   }
   for (const auto& [key, label] : classes) {
     const auto image = images.find(key);

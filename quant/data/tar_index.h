@@ -19,8 +19,9 @@ struct TarSample {
   std::optional<int64_t> label;
 };
 
-/// Walks the archive, whose bytes must outlive the result. INVALID_ARGUMENT names the member that is wrong: a class that is no
-/// number or has no image, images with and without a class mixed, no image at all, a compressed or damaged archive.
+/// Walks the archive, whose bytes must outlive the result. INVALID_ARGUMENT names the member that is wrong: a class
+/// that is no number or has no image, images with and without a class mixed, no image at all, a compressed or damaged
+/// archive.
 absl::StatusOr<std::vector<TarSample>> IndexTar(absl::string_view archive);
 
 }  // namespace pactory::quant

@@ -2,7 +2,8 @@
 //   end of central directory     PK\5\6  +10 entries(2) +12 size(4) +16 offset(4) +20 comment length(2), 22 bytes
 //   ZIP64 locator, 20 before it  PK\6\7  +8 offset of the ZIP64 end record(8)
 //   ZIP64 end record             PK\6\6  +32 entries(8) +40 size(8) +48 offset(8), 56 bytes
-//   central entry                PK\1\2  +8 flags(2) +10 method(2) +20 compressed(4) +24 size(4) +28 name(2) +30 extra(2)
+//   central entry                PK\1\2  +8 flags(2) +10 method(2) +20 compressed(4) +24 size(4) +28 name(2) +30
+//   extra(2)
 //                                        +32 comment(2) +42 local offset(4), 46 bytes, then name, extra, comment
 //   local header                 PK\3\4  +26 name(2) +28 extra(2), 30 bytes, then name, extra, data
 //   ZIP64 extra field, id 1      size(8), compressed(8), local offset(8): those that are all ones above, in this order
@@ -16,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 
 namespace pactory::quant {
 namespace {
@@ -93,6 +95,8 @@ absl::StatusOr<std::vector<ZipMember>> ReadZipDirectory(absl::string_view archiv
     if (!Fits(archive, at + 46, name_length + extra_length)) return Damaged("directory entry is cut");
     ZipMember member;
     member.name = std::string(archive.substr(at + 46, name_length));
+    // Names are quoted in messages, which must be UTF-8.
+    if (!IsUtf8(member.name)) return absl::InvalidArgumentError("names in the zip archive must be UTF-8");
     member.method = static_cast<int>(Number(archive, at + 10, 2));
     member.size = Number(archive, at + 24, 4);
     uint64_t compressed = Number(archive, at + 20, 4);

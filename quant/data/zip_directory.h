@@ -20,7 +20,8 @@ struct ZipMember {
   absl::string_view data;
 };
 
-/// Reads the central directory, ZIP64 included. INVALID_ARGUMENT where the archive is damaged, cut short, encrypted or split.
+/// Reads the central directory, ZIP64 included. INVALID_ARGUMENT where the archive is damaged, cut short, encrypted or
+/// split.
 absl::StatusOr<std::vector<ZipMember>> ReadZipDirectory(absl::string_view archive);
 
 /// Returns a deflated member's content; INVALID_ARGUMENT where it is damaged or is not `size` bytes long.

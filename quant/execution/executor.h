@@ -30,20 +30,20 @@ class Executor {
   static absl::StatusOr<std::unique_ptr<Executor>> Create(const Graph& graph, KernelFactory factory = nullptr);
   ~Executor();
 
-  /// Runs the graph. `inputs` in the order of the graph's inputs. INVALID_ARGUMENT names the node in whose kernel LibTorch
-  /// threw. Records autograd where grad mode is on and a parameter requires it.
+  /// Runs the graph. `inputs` in the order of the graph's inputs. INVALID_ARGUMENT names the node in whose kernel
+  /// LibTorch threw. Records autograd where grad mode is on and a parameter requires it.
   absl::StatusOr<std::vector<at::Tensor>> Run(at::ArrayRef<at::Tensor> inputs);
 
   /// Runs the graph and also returns the values named, after its outputs.
   absl::StatusOr<std::vector<at::Tensor>> RunAndFetch(at::ArrayRef<at::Tensor> inputs,
                                                       const std::vector<std::string>& values);
 
-  /// The initializers that the graph reads, by name; assign into the map's tensors' data or replace them to train. Entries
-  /// must not be erased. Weights of convolutions lie in channels_last.
+  /// The initializers that the graph reads, by name; assign into the map's tensors' data or replace them to train.
+  /// Entries must not be erased. Weights of convolutions lie in channels_last.
   std::map<std::string, at::Tensor>& parameters();
 
-  /// Moves the parameters to a device, for graphs that run there. Integers (shapes, axes, indices) stay on the host, where
-  /// kernels read them.
+  /// Moves the parameters to a device, for graphs that run there. Integers (shapes, axes, indices) stay on the host,
+  /// where kernels read them.
   void To(at::Device device);
 
  private:

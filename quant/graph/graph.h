@@ -1,5 +1,5 @@
-// The intermediate representation that mirrors ONNX: nodes that read and write named values. Everything in quant/ works on
-// it. Not thread-safe; a finished graph may be shared as const.
+// The intermediate representation that mirrors ONNX: nodes that read and write named values. Everything in quant/ works
+// on it. Not thread-safe; a finished graph may be shared as const.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -9,9 +9,11 @@
 #include <sstream>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "quant/guard.h"
 #include "quant/onnx/tensor.h"
 
@@ -19,6 +21,42 @@ namespace pactory::quant {
 namespace {
 
 std::string DomainOf(const std::string& domain) { return domain == "ai.onnx" ? "" : domain; }
+
+// Names end up in messages that travel as protobuf strings, which must be UTF-8 and of sane length.
+constexpr size_t kLongestName = 4096;
+
+absl::Status CheckName(absl::string_view kind, absl::string_view name) {
+  if (name.size() <= kLongestName && IsUtf8(name)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(kind, " must be UTF-8 of at most ", kLongestName, " bytes: ",
+                                                 absl::CHexEscape(name.substr(0, 60))));
+}
+
+absl::Status CheckNames(const onnx::GraphProto& proto) {
+  for (const onnx::TensorProto& tensor : proto.initializer()) {
+    PACTORY_RETURN_IF_ERROR(CheckName("name of an initializer", tensor.name()));
+  }
+  for (const auto* values : {&proto.input(), &proto.output()}) {
+    for (const onnx::ValueInfoProto& value : *values) {
+      PACTORY_RETURN_IF_ERROR(CheckName("name of a graph input or output", value.name()));
+    }
+  }
+  for (const onnx::NodeProto& node : proto.node()) {
+    PACTORY_RETURN_IF_ERROR(CheckName("op", node.op_type()));
+    PACTORY_RETURN_IF_ERROR(CheckName("domain of a node", node.domain()));
+    PACTORY_RETURN_IF_ERROR(CheckName("name of a node", node.name()));
+    for (const std::string& input : node.input()) PACTORY_RETURN_IF_ERROR(CheckName("input of a node", input));
+    for (const std::string& output : node.output()) PACTORY_RETURN_IF_ERROR(CheckName("output of a node", output));
+    for (const onnx::AttributeProto& attribute : node.attribute()) {
+      PACTORY_RETURN_IF_ERROR(CheckName("name of an attribute", attribute.name()));
+      // Messages quote the texts of ops that are known; other domains may store anything.
+      if (DomainOf(node.domain()).empty()) {
+        PACTORY_RETURN_IF_ERROR(CheckName("text of an attribute", attribute.s()));
+      }
+      PACTORY_RETURN_IF_ERROR(CheckName("tensor of an attribute", attribute.t().name()));
+    }
+  }
+  return absl::OkStatus();
+}
 
 // Names that a subgraph may read although it does not define them.
 using Scope = std::set<std::string>;
@@ -105,7 +143,8 @@ absl::StatusOr<Node> ImportNode(const onnx::NodeProto& proto, const std::map<std
 }
 
 std::string Label(const onnx::NodeProto& node, int number) {
-  return absl::StrCat("node ", node.name().empty() ? absl::StrCat("#", number) : node.name(), " (", node.op_type(), ")");
+  return absl::StrCat("node ", node.name().empty() ? absl::StrCat("#", number) : node.name(), " (", node.op_type(),
+                      ")");
 }
 
 // Gives nodes without a name, or with one that is taken, a name of their own.
@@ -167,6 +206,7 @@ absl::StatusOr<Graph> ImportGraph(const onnx::GraphProto& proto, const std::map<
   Graph graph;
   graph.name = proto.name();
   graph.opsets = opsets;
+  PACTORY_RETURN_IF_ERROR(CheckNames(proto));
   PACTORY_RETURN_IF_ERROR(ImportInitializers(proto, graph));
   for (const onnx::ValueInfoProto& input : proto.input()) {
     if (graph.initializers.count(input.name()) > 0) continue;

@@ -13,9 +13,9 @@ namespace pactory::quant {
 inline constexpr int64_t kOldestOpset = 7;
 inline constexpr int64_t kNewestOpset = 28;
 
-/// Reads a serialized ModelProto. Constant nodes become initializers, inputs that have an initializer are no inputs, nodes
-/// without a name get one, nodes come in topological order. Ops are not looked up: the executor refuses those it lacks.
-/// INVALID_ARGUMENT or UNIMPLEMENTED names the node or tensor that is wrong.
+/// Reads a serialized ModelProto. Constant nodes become initializers, inputs that have an initializer are no inputs,
+/// nodes without a name get one, nodes come in topological order. Ops are not looked up: the executor refuses those it
+/// lacks. INVALID_ARGUMENT or UNIMPLEMENTED names the node or tensor that is wrong.
 absl::StatusOr<Graph> ImportOnnx(absl::string_view bytes);
 
 /// Reads a model file; NOT_FOUND where it can't be opened. Messages begin with the path.

@@ -20,8 +20,8 @@ absl::StatusOr<at::ScalarType> ScalarTypeOf(int data_type);
 /// Returns ONNX's `data_type` number of an element type; UNIMPLEMENTED where ONNX has none.
 absl::StatusOr<int> OnnxTypeOf(at::ScalarType type);
 
-/// Returns a tensor that owns a copy of `proto`'s data. INVALID_ARGUMENT names the tensor whose data is external or does not
-/// fit its dims.
+/// Returns a tensor that owns a copy of `proto`'s data. INVALID_ARGUMENT names the tensor whose data is external or
+/// does not fit its dims.
 absl::StatusOr<at::Tensor> TensorFromProto(const onnx::TensorProto& proto);
 
 /// Writes `tensor` with its data raw, little endian. INVALID_ARGUMENT or UNIMPLEMENTED names it.

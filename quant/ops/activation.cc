@@ -30,8 +30,9 @@ absl::StatusOr<Kernel> BindLeakyRelu(const Node& node, int64_t) {
 
 absl::StatusOr<Kernel> BindElu(const Node& node, int64_t) {
   const double alpha = node.FloatOr("alpha", 1.0f);
-  return Kernel(
-      [alpha](Arguments arguments) -> std::vector<at::Tensor> { return {at::elu(RequiredInput(arguments, 0), alpha)}; });
+  return Kernel([alpha](Arguments arguments) -> std::vector<at::Tensor> {
+    return {at::elu(RequiredInput(arguments, 0), alpha)};
+  });
 }
 
 absl::StatusOr<Kernel> BindCelu(const Node& node, int64_t) {

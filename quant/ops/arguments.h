@@ -1,5 +1,5 @@
-// How kernels read their arguments, and the short forms of `OpDefinition::bind` for ops that need no attributes. Used by the
-// op files only. Stateless.
+// How kernels read their arguments, and the short forms of `OpDefinition::bind` for ops that need no attributes. Used
+// by the op files only. Stateless.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -24,7 +24,8 @@ absl::StatusOr<Kernel> BindConstantOfShape(const Node& node, int64_t) {
   at::Tensor value = at::zeros({1}, at::kFloat);
   if (const auto found = node.attributes.find("value"); found != node.attributes.end()) {
     const auto* tensor = std::get_if<at::Tensor>(&found->second);
-    if (tensor == nullptr || tensor->numel() != 1) return absl::InvalidArgumentError("value must be a tensor of one element");
+    if (tensor == nullptr || tensor->numel() != 1)
+      return absl::InvalidArgumentError("value must be a tensor of one element");
     value = tensor->reshape({1});
   }
   return Kernel([value](Arguments arguments) -> std::vector<at::Tensor> {

@@ -73,7 +73,8 @@ absl::StatusOr<Kernel> BindConvTranspose(const Node& node, int64_t) {
       }
     }
     if (!output_shape.empty()) {
-      // The spec gives the larger half to the end for SAME_UPPER only, and runtimes do so for output_shape's NOTSET too.
+      // The spec gives the larger half to the end for SAME_UPPER only, and runtimes do so for output_shape's NOTSET
+      // too.
       PadsFromOutputShape(input, output_shape, output_padding, attributes.auto_pad() != "SAME_LOWER", window);
     }
     bool direct = window.IsSymmetric();

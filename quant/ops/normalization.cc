@@ -1,4 +1,5 @@
-// BatchNormalization, InstanceNormalization, LayerNormalization, GroupNormalization, RMSNormalization, LRN and the like.
+// BatchNormalization, InstanceNormalization, LayerNormalization, GroupNormalization, RMSNormalization, LRN and the
+// like.
 #include <ATen/ATen.h>
 
 #include <numeric>

@@ -71,7 +71,8 @@ absl::StatusOr<Kernel> BindPad(const Node& node, int64_t opset) {
       begin[axes[index]] = pads[index];
       end[axes[index]] = pads[index + axes.size()];
     }
-    const at::Scalar constant = value.defined() && value.numel() > 0 ? value.reshape({-1})[0].item() : at::Scalar(given_value);
+    const at::Scalar constant =
+        value.defined() && value.numel() > 0 ? value.reshape({-1})[0].item() : at::Scalar(given_value);
     return {PadAll(x, begin, end, mode, constant)};
   });
 }

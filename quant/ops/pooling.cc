@@ -14,8 +14,8 @@
 namespace pactory::quant {
 namespace {
 
-// What ceil_mode adds behind the end padding so that the last, partly covered windows fit: out = ceil((in + pads - reach) /
-// stride) + 1, less one where that window would start behind the input and its begin padding.
+// What ceil_mode adds behind the end padding so that the last, partly covered windows fit: out = ceil((in + pads -
+// reach) / stride) + 1, less one where that window would start behind the input and its begin padding.
 std::vector<int64_t> CeilPadding(const at::Tensor& input, const Window& window) {
   std::vector<int64_t> extra;
   for (size_t axis = 0; axis < window.kernel.size(); ++axis) {
@@ -128,7 +128,8 @@ at::Tensor WindowSums(const at::Tensor& input, const Window& window, const std::
   return sums.reshape(shape);
 }
 
-// y = sum of the window / number of elements; padding counts where count_include_pad says so, what ceil_mode adds never.
+// y = sum of the window / number of elements; padding counts where count_include_pad says so, what ceil_mode adds
+// never.
 at::Tensor GeneralAveragePool(const at::Tensor& input, const Window& window, bool ceil_mode, bool count_padding) {
   const std::vector<int64_t> extra =
       ceil_mode ? CeilPadding(input, window) : std::vector<int64_t>(window.kernel.size(), 0);

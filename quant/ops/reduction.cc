@@ -12,22 +12,24 @@ namespace {
 
 using Reduce = at::Tensor (*)(const at::Tensor&, at::IntArrayRef axes, bool keepdim);
 
-// Axes are an attribute up to `input_opset`, input 1 from then on; none means all, or nothing with noop_with_empty_axes.
+// Axes are an attribute up to `input_opset`, input 1 from then on; none means all, or nothing with
+// noop_with_empty_axes.
 Bind Reduction(Reduce function, int64_t input_opset = 18) {
   return [function, input_opset](const Node& node, int64_t opset) -> absl::StatusOr<Kernel> {
     const bool keep = node.IntOr("keepdims", 1) != 0;
     const bool none_is_noop = node.IntOr("noop_with_empty_axes", 0) != 0;
-    return Kernel([=, read_axes = AxesReader(node, opset, input_opset)](Arguments arguments) -> std::vector<at::Tensor> {
-      const at::Tensor& x = RequiredInput(arguments, 0);
-      std::vector<int64_t> axes = NormalAxes(read_axes(arguments), x.dim());
-      if (axes.empty() && !none_is_noop) {
-        axes.resize(x.dim());
-        std::iota(axes.begin(), axes.end(), 0);
-      }
-      // No axes at all reduces each element by itself, which still squares or takes logarithms.
-      if (axes.empty()) return {function(x.unsqueeze(0), {0}, false)};
-      return {function(x, axes, keep)};
-    });
+    return Kernel(
+        [=, read_axes = AxesReader(node, opset, input_opset)](Arguments arguments) -> std::vector<at::Tensor> {
+          const at::Tensor& x = RequiredInput(arguments, 0);
+          std::vector<int64_t> axes = NormalAxes(read_axes(arguments), x.dim());
+          if (axes.empty() && !none_is_noop) {
+            axes.resize(x.dim());
+            std::iota(axes.begin(), axes.end(), 0);
+          }
+          // No axes at all reduces each element by itself, which still squares or takes logarithms.
+          if (axes.empty()) return {function(x.unsqueeze(0), {0}, false)};
+          return {function(x, axes, keep)};
+        });
   };
 }
 
@@ -65,8 +67,12 @@ at::Tensor ReduceL1(const at::Tensor& x, at::IntArrayRef axes, bool keep) { retu
 at::Tensor ReduceL2(const at::Tensor& x, at::IntArrayRef axes, bool keep) {
   return at::sqrt(at::sum(x * x, axes, keep)).to(x.scalar_type());
 }
-at::Tensor ReduceSumSquare(const at::Tensor& x, at::IntArrayRef axes, bool keep) { return ReduceSum(x * x, axes, keep); }
-at::Tensor ReduceLogSum(const at::Tensor& x, at::IntArrayRef axes, bool keep) { return at::log(at::sum(x, axes, keep)); }
+at::Tensor ReduceSumSquare(const at::Tensor& x, at::IntArrayRef axes, bool keep) {
+  return ReduceSum(x * x, axes, keep);
+}
+at::Tensor ReduceLogSum(const at::Tensor& x, at::IntArrayRef axes, bool keep) {
+  return at::log(at::sum(x, axes, keep));
+}
 at::Tensor ReduceLogSumExp(const at::Tensor& x, at::IntArrayRef axes, bool keep) {
   return at::logsumexp(x, axes, keep);
 }

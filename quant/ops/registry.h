@@ -14,8 +14,9 @@
 
 namespace pactory::quant {
 
-/// One node made ready to run: attributes are read once, at bind time. Takes the node's inputs (an undefined tensor where
-/// an optional one is absent), returns its outputs. Differentiable by autograd. May throw c10::Error; the executor is the seam.
+/// One node made ready to run: attributes are read once, at bind time. Takes the node's inputs (an undefined tensor
+/// where an optional one is absent), returns its outputs. Differentiable by autograd. May throw c10::Error; the
+/// executor is the seam.
 using Kernel = std::function<std::vector<at::Tensor>(at::ArrayRef<at::Tensor>)>;
 
 /// How an op takes part in quantization.

@@ -121,7 +121,8 @@ at::Tensor ResizeAxis(const at::Tensor& x, const AxisPlan& plan, const Interpola
     shape[plan.axis] = plan.output;
     const at::Tensor weights = at::tensor(taps.weights, at::kFloat).to(x.options()).reshape({plan.output, taps.taps});
     for (int64_t tap = 0; tap < taps.taps; ++tap) {
-      const at::Tensor part = at::index_select(x, plan.axis, indices.select(1, tap)) * weights.select(1, tap).reshape(shape);
+      const at::Tensor part =
+          at::index_select(x, plan.axis, indices.select(1, tap)) * weights.select(1, tap).reshape(shape);
       result = result.defined() ? result + part : part;
     }
   }
@@ -176,7 +177,8 @@ std::vector<AxisPlan> PlanAxes(const at::Tensor& x, std::vector<int64_t> axes, c
   }
   std::vector<AxisPlan> plans;
   for (size_t index = 0; index < axes.size(); ++index) {
-    AxisPlan plan{.axis = axes[index], .input = x.size(axes[index]), .output = 0, .scale = 1, .roi_start = 0, .roi_end = 1};
+    AxisPlan plan{
+        .axis = axes[index], .input = x.size(axes[index]), .output = 0, .scale = 1, .roi_start = 0, .roi_end = 1};
     if (!scales.empty()) {
       plan.scale = scales[index];
       plan.output = static_cast<int64_t>(std::floor(static_cast<double>(plan.input) * plan.scale));
@@ -188,7 +190,8 @@ std::vector<AxisPlan> PlanAxes(const at::Tensor& x, std::vector<int64_t> axes, c
       plan.scale = static_cast<double>(plan.output) / static_cast<double>(plan.input);
     }
     TORCH_CHECK(plan.input > 0 && plan.output > 0 && plan.output < int64_t{1} << 31 && std::isfinite(plan.scale),
-                "Resize must give a size of at least 1: axis=", plan.axis, " input=", plan.input, " scale=", plan.scale);
+                "Resize must give a size of at least 1: axis=", plan.axis, " input=", plan.input,
+                " scale=", plan.scale);
     if (crop) {
       plan.roi_start = roi[index];
       plan.roi_end = roi[index + axes.size()];
@@ -257,7 +260,8 @@ absl::StatusOr<Kernel> BindUpsample(const Node& node, int64_t opset) {
   if (!how.ok()) return how.status();
   std::vector<double> given;
   if (const auto found = node.attributes.find("scales"); found != node.attributes.end()) {
-    if (const auto* values = std::get_if<std::vector<float>>(&found->second)) given.assign(values->begin(), values->end());
+    if (const auto* values = std::get_if<std::vector<float>>(&found->second))
+      given.assign(values->begin(), values->end());
   }
   return Kernel([=, how = *std::move(how)](Arguments arguments) -> std::vector<at::Tensor> {
     const at::Tensor& x = RequiredInput(arguments, 0);

@@ -19,7 +19,8 @@ absl::StatusOr<Kernel> BindReshape(const Node& node, int64_t) {
     std::vector<int64_t> shape = Integers(RequiredInput(arguments, 1));
     for (size_t axis = 0; axis < shape.size(); ++axis) {
       if (shape[axis] != 0 || allow_zero) continue;
-      TORCH_CHECK(static_cast<int64_t>(axis) < input.dim(), "shape copies a dimension that the input lacks: axis=", axis);
+      TORCH_CHECK(static_cast<int64_t>(axis) < input.dim(),
+                  "shape copies a dimension that the input lacks: axis=", axis);
       shape[axis] = input.size(axis);
     }
     return {at::reshape(input, shape)};

@@ -1,5 +1,5 @@
-// The window arithmetic that convolution and pooling share: kernel shape, strides, dilations and padding. Used by those op
-// files only. Stateless.
+// The window arithmetic that convolution and pooling share: kernel shape, strides, dilations and padding. Used by those
+// op files only. Stateless.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -31,8 +31,8 @@ class WindowAttributes {
   /// Reads kernel_shape, strides, dilations, pads and auto_pad; INVALID_ARGUMENT names a value that makes no sense.
   static absl::StatusOr<WindowAttributes> Read(const Node& node);
 
-  /// Returns the window for an input, with auto_pad worked out. `kernel` is taken where the node gives no kernel_shape. Throws
-  /// c10::Error where lengths don't fit the input's rank.
+  /// Returns the window for an input, with auto_pad worked out. `kernel` is taken where the node gives no kernel_shape.
+  /// Throws c10::Error where lengths don't fit the input's rank.
   Window For(const at::Tensor& input, at::IntArrayRef kernel) const;
 
   const std::string& auto_pad() const { return auto_pad_; }

@@ -27,8 +27,8 @@ inline Node NodeOf(std::string op, std::vector<std::string> inputs, std::string 
 }
 
 /// A graph with one float input `x` and one output `y`.
-inline Graph GraphOf(std::vector<int64_t> dims, std::vector<Node> nodes, std::map<std::string, at::Tensor> initializers = {},
-                     int64_t opset = 13) {
+inline Graph GraphOf(std::vector<int64_t> dims, std::vector<Node> nodes,
+                     std::map<std::string, at::Tensor> initializers = {}, int64_t opset = 13) {
   Graph graph;
   graph.opsets[""] = opset;
   graph.inputs = {{.name = "x", .dims = std::move(dims)}};

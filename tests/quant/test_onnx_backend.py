@@ -1,8 +1,9 @@
 """Runs ONNX's own backend tests through `pactory-trainer run --list` and compares with their expected outputs.
 
-Every test takes part whose ops are all in `pactory-trainer ops`. It must give the expected outputs, unless it is listed in
-KNOWN_DIFFERENCES, or has tensors of a type in UNSUPPORTED_TYPES: those may be refused, but never give wrong values. What is
-listed as different must still be so. Set PACTORY_BINARY_DIR to the build folder (default: build/release).
+Every test takes part whose ops are all in `pactory-trainer ops`. It must give the expected outputs, unless it is
+listed in KNOWN_DIFFERENCES, or has tensors of a type in UNSUPPORTED_TYPES: those may be refused, but never give wrong
+values. What is listed as different must still be so. Set PACTORY_BINARY_DIR to the build folder (default:
+build/release).
 """
 
 import fnmatch
@@ -22,19 +23,24 @@ TRAINER = pathlib.Path(os.environ.get("PACTORY_BINARY_DIR", ROOT / "build/releas
 
 # Element types that LibTorch has no tensors of, or no arithmetic for.
 T = onnx.TensorProto
-UNSUPPORTED_TYPES = {T.STRING, T.UINT16, T.UINT32, T.UINT64, T.COMPLEX64, T.COMPLEX128, T.INT4, T.UINT4} | {
-    value for name, value in T.DataType.items() if name.startswith(("FLOAT8", "FLOAT4", "INT2", "UINT2"))
+UNSUPPORTED_TYPES = {
+    value
+    for name, value in T.DataType.items()
+    if name in ("STRING", "UINT16", "UINT32", "UINT64", "INT4", "UINT4")
+    or name.startswith(("COMPLEX", "FLOAT8", "FLOAT4", "INT2", "UINT2"))
 }
 
 # Test name pattern: why the trainer does not give that output.
 KNOWN_DIFFERENCES = {
-    "test_resize_downsample_scales_*_align_corners": "ONNX Runtime, which serves the model, spreads the corners over the "
-    "rounded output length, the reference over the unrounded one",
+    "test_resize_downsample_scales_*_align_corners": "ONNX Runtime, which serves the model, spreads the corners over "
+    "the rounded output length, the reference over the unrounded one",
     "test_batchnorm_*_training_mode*": "BatchNormalization in training mode; models come in inference form",
     "test_training_dropout*": "Dropout in training mode; models come in inference form",
 }
 
-pytestmark = pytest.mark.skipif(not TRAINER.exists(), reason=f"no trainer at {TRAINER}; build, or set PACTORY_BINARY_DIR")
+pytestmark = pytest.mark.skipif(
+    not TRAINER.exists(), reason=f"no trainer at {TRAINER}; build, or set PACTORY_BINARY_DIR"
+)
 
 
 def supported_ops():
@@ -88,7 +94,8 @@ def runs(model, data_sets, ops):
     domains = {opset.domain: opset.version for opset in model.opset_import}
     if any(node.op_type not in ops | {"Constant"} or node.domain not in ("", "ai.onnx") for node in model.graph.node):
         return False
-    return domains.get("", 0) >= 7 and all(is_tensor(value) for given, expected in data_sets for value in [*given, *expected])
+    values = [value for given, expected in data_sets for value in [*given, *expected]]
+    return domains.get("", 0) >= 7 and all(map(is_tensor, values))
 
 
 def as_proto(value):
@@ -131,7 +138,8 @@ def outcome(tmp_path_factory):
             inputs.mkdir()
             for index, value in enumerate(given):
                 (inputs / f"input_{index}.pb").write_bytes(as_proto(value).SerializeToString())
-            lines.append(json.dumps({"model": str(model_path), "inputs_dir": str(inputs), "outputs_dir": str(outputs)}))
+            case = {"model": str(model_path), "inputs_dir": str(inputs), "outputs_dir": str(outputs)}
+            lines.append(json.dumps(case))
             cases.append((name, outputs, expected, rtol, atol, has_unsupported_type(model)))
     (folder / "list.jsonl").write_text("\n".join(lines) + "\n")
     subprocess.run([TRAINER, "run", "--list", folder / "list.jsonl"], check=True)

@@ -1,7 +1,7 @@
-"""The import reproduces ONNX Runtime on the text-direction classifier, and on the other PP-OCR models where they are there.
+"""The import reproduces ONNX Runtime on the text-direction classifier, and on the other PP-OCR models where present.
 
-Models are looked for in PACTORY_TEST_MODELS (default: .cache/models); examples/text_direction/fetch_model.py fetches the
-classifier.
+Models are looked for in PACTORY_TEST_MODELS (default: .cache/models); examples/text_direction/fetch_model.py fetches
+the classifier.
 """
 
 import json
@@ -18,7 +18,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TRAINER = pathlib.Path(os.environ.get("PACTORY_BINARY_DIR", ROOT / "build/release")) / "bin/pactory-trainer"
 MODELS = pathlib.Path(os.environ.get("PACTORY_TEST_MODELS", ROOT / ".cache/models"))
 
-pytestmark = pytest.mark.skipif(not TRAINER.exists(), reason=f"no trainer at {TRAINER}; build, or set PACTORY_BINARY_DIR")
+pytestmark = pytest.mark.skipif(
+    not TRAINER.exists(), reason=f"no trainer at {TRAINER}; build, or set PACTORY_BINARY_DIR"
+)
 
 
 def largest_difference(model, shape, count, folder, passes):

@@ -53,7 +53,8 @@ std::string CountsText(const std::map<std::string, int64_t>& counts) {
 void PrintText(const InspectOptions& options, const ModelSummary& summary) {
   std::cout << options.model << "\n";
   std::cout << "opset         " << summary.opset << "\n";
-  for (const auto& input : summary.inputs) std::cout << "input         " << input.name << ": " << DimsText(input) << "\n";
+  for (const auto& input : summary.inputs)
+    std::cout << "input         " << input.name << ": " << DimsText(input) << "\n";
   for (const auto& output : summary.outputs) {
     std::cout << "output        " << output.name << ": " << DimsText(output) << "\n";
   }
@@ -61,7 +62,8 @@ void PrintText(const InspectOptions& options, const ModelSummary& summary) {
   std::cout << "prepared      " << CountsText(summary.prepared_ops) << "\n";
   std::cout << "parameters    " << Scaled(static_cast<double>(summary.parameters)) << "\n";
   if (summary.flops) {
-    std::cout << "FLOPs         " << Scaled(static_cast<double>(*summary.flops)) << " for one sample, in layers with weights\n";
+    std::cout << "FLOPs         " << Scaled(static_cast<double>(*summary.flops))
+              << " for one sample, in layers with weights\n";
   } else {
     std::cout << "FLOPs         not known: " << summary.flops_problem << "\n";
   }
@@ -98,17 +100,18 @@ void PrintJson(const ModelSummary& summary) {
                       {"weight_bits", layer.weight_bits},
                       {"float_reason", layer.float_reason}});
   }
-  const nlohmann::json json = {{"opset", summary.opset},
-                               {"inputs", ValuesJson(summary.inputs)},
-                               {"outputs", ValuesJson(summary.outputs)},
-                               {"ops", summary.file_ops},
-                               {"prepared_ops", summary.prepared_ops},
-                               {"parameters", summary.parameters},
-                               {"flops", summary.flops ? nlohmann::json(*summary.flops) : nlohmann::json()},
-                               {"tensor_bytes", {{"float", summary.float_bytes}, {"quantized", summary.quantized_bytes}}},
-                               {"quantized_activations", summary.quantized_activations},
-                               {"layers", layers},
-                               {"warnings", summary.warnings}};
+  const nlohmann::json json = {
+      {"opset", summary.opset},
+      {"inputs", ValuesJson(summary.inputs)},
+      {"outputs", ValuesJson(summary.outputs)},
+      {"ops", summary.file_ops},
+      {"prepared_ops", summary.prepared_ops},
+      {"parameters", summary.parameters},
+      {"flops", summary.flops ? nlohmann::json(*summary.flops) : nlohmann::json()},
+      {"tensor_bytes", {{"float", summary.float_bytes}, {"quantized", summary.quantized_bytes}}},
+      {"quantized_activations", summary.quantized_activations},
+      {"layers", layers},
+      {"warnings", summary.warnings}};
   // Names come from the file and may be no UTF-8.
   std::cout << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
@@ -144,13 +147,16 @@ void AddInspectCommand(CLI::App& app, int* exit_code) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = app.add_subcommand("inspect", "Show what a model is made of and what would be quantized");
   command->footer(
-      "Prints ops, parameters, FLOPs, what quantization would do to each layer and why layers stay float, and the size\n"
-      "to expect. FLOPs need every dimension but the batch: give those that the model leaves open with --sample-shape.\n\n"
+      "Prints ops, parameters, FLOPs, what quantization would do to each layer and why layers stay float, and the "
+      "size\n"
+      "to expect. FLOPs need every dimension but the batch: give those that the model leaves open with "
+      "--sample-shape.\n\n"
       "Exit codes: 0 done, 2 usage, 3 the model can't be run (each unsupported op on stderr).\n\n"
       "Example:\n  pactory-trainer inspect --model model.onnx --sample-shape 3,48,192");
   command->add_option("--model", options->model, "ONNX model")->required();
   command->add_option("--preset", options->preset, "Preset to plan by")->capture_default_str();
-  command->add_option("--sample-shape", options->sample_shape, "Shape of one sample of the first input, without the batch")
+  command
+      ->add_option("--sample-shape", options->sample_shape, "Shape of one sample of the first input, without the batch")
       ->delimiter(',');
   command->add_flag("--json", options->json, "JSON instead of text");
   command->callback([options, exit_code] { *exit_code = Inspect(*options); });

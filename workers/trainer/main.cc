@@ -4,7 +4,8 @@
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Quantization engine of Pactory: runs one job for the agent, and answers people's questions about a model without "
+      "Quantization engine of Pactory: runs one job for the agent, and answers people's questions about a model "
+      "without "
       "any service.",
       "pactory-trainer");
   app.require_subcommand(1);

@@ -114,8 +114,9 @@ void CountBytes(const Graph& graph, const quant::QuantizationPlan& plan, ModelSu
     const int64_t bytes = tensor.numel() * static_cast<int64_t>(tensor.element_size());
     if (tensor.is_floating_point()) summary.parameters += tensor.numel();
     summary.float_bytes += bytes;
-    const auto placed = std::find_if(plan.weights.begin(), plan.weights.end(),
-                                     [&, value = name](const quant::WeightPlacement& weight) { return weight.value == value; });
+    const auto placed =
+        std::find_if(plan.weights.begin(), plan.weights.end(),
+                     [&, value = name](const quant::WeightPlacement& weight) { return weight.value == value; });
     if (placed == plan.weights.end()) {
       summary.quantized_bytes += bytes;
       continue;

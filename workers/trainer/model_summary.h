@@ -42,14 +42,15 @@ struct ModelSummary {
   /// Why they are not known; "" where they are.
   std::string flops_problem;
   int64_t quantized_activations = 0;
-  /// Bytes of all tensors as float, and with quantized weights, their scales and 32-bit biases. Without the file's nodes.
+  /// Bytes of all tensors as float, and with quantized weights, their scales and 32-bit biases. Without the file's
+  /// nodes.
   int64_t float_bytes = 0;
   int64_t quantized_bytes = 0;
   std::vector<std::string> warnings;
 };
 
-/// Summarizes an imported model under a complete config. `sample_shape` replaces the first input's dimensions behind the
-/// batch where given; open ones make the FLOPs unknown. UNIMPLEMENTED lists unsupported ops.
+/// Summarizes an imported model under a complete config. `sample_shape` replaces the first input's dimensions behind
+/// the batch where given; open ones make the FLOPs unknown. UNIMPLEMENTED lists unsupported ops.
 absl::StatusOr<ModelSummary> SummarizeModel(quant::Graph graph, const v1::QuantizationConfig& config,
                                             const std::vector<int64_t>& sample_shape);
 

@@ -178,7 +178,8 @@ void AddRunCommand(CLI::App& app, int* exit_code) {
   command->footer(
       "Inputs are read from DIR/input_0.pb, input_1.pb, ... and outputs written to DIR/output_0.pb, ... as serialized\n"
       "TensorProto messages, the layout of ONNX's own test data.\n\n"
-      "With --list, each line of FILE is one case: {\"model\": M, \"inputs_dir\": D, \"outputs_dir\": D}. A model that can't\n"
+      "With --list, each line of FILE is one case: {\"model\": M, \"inputs_dir\": D, \"outputs_dir\": D}. A model that "
+      "can't\n"
       "be run leaves its reason in outputs_dir/refused, inputs that don't fit leave it in outputs_dir/failed.\n\n"
       "Exit codes: 0 done, 1 the run failed, 2 usage, 3 the model can't be run (each unsupported op on stderr).\n\n"
       "Example:\n  pactory-trainer run --model model.onnx --inputs test_data_set_0 --outputs out");

@@ -27,7 +27,8 @@ std::string Little(uint64_t value, int width) {
 }
 
 // An array as NumPy writes it.
-std::string Npy(const std::string& descr, const std::string& shape, const std::string& data, const std::string& order = "False") {
+std::string Npy(const std::string& descr, const std::string& shape, const std::string& data,
+                const std::string& order = "False") {
   std::string header = absl::StrCat("{'descr': '", descr, "', 'fortran_order': ", order, ", 'shape': ", shape, ", }");
   header.append(63 - (10 + header.size()) % 64, ' ');
   header.push_back('\n');
@@ -93,7 +94,9 @@ std::string Bytes12() {
 
 TEST_F(NpzDatasetTest, ReadsStoredAndDeflatedArraysAlike) {
   for (const Packing packing : {Packing::kStored, Packing::kDeflated}) {
-    const auto dataset = Open(Zip({{"x.npy", Npy("|u1", "(3, 2, 2)", Bytes12())}, {"y.npy", Npy("<i8", "(3,)", Bytes<int64_t>({1, 0, 4}))}}, packing));
+    const auto dataset = Open(
+        Zip({{"x.npy", Npy("|u1", "(3, 2, 2)", Bytes12())}, {"y.npy", Npy("<i8", "(3,)", Bytes<int64_t>({1, 0, 4}))}},
+            packing));
     ASSERT_TRUE(dataset.ok()) << dataset.status();
     EXPECT_EQ((*dataset)->size(), 3);
     EXPECT_THAT((*dataset)->sample_shape(), ElementsAre(2, 2));
@@ -113,7 +116,8 @@ TEST_F(NpzDatasetTest, FloatsOfEveryWidthStayAsTheyAre) {
   const std::string f8 = Bytes<double>({1.5, -2, 3, 4});
   // 1.5, -2, 3, 4 in half precision.
   const std::string f2 = Bytes<uint16_t>({0x3e00, 0xc000, 0x4200, 0x4400});
-  for (const auto& [descr, data] : std::vector<std::pair<std::string, std::string>>{{"<f4", f4}, {"<f8", f8}, {"<f2", f2}}) {
+  for (const auto& [descr, data] :
+       std::vector<std::pair<std::string, std::string>>{{"<f4", f4}, {"<f8", f8}, {"<f2", f2}}) {
     const auto dataset = Open(Zip({{"x.npy", Npy(descr, "(1, 2, 2)", data)}}));
     ASSERT_TRUE(dataset.ok()) << dataset.status();
     EXPECT_FALSE((*dataset)->has_labels());
@@ -132,7 +136,8 @@ TEST_F(NpzDatasetTest, ScaleMeanAndDeviationAreAppliedByChannel) {
   const auto dataset = Open(Zip({{"x.npy", Npy("|u1", "(1, 2, 2)", Bytes<uint8_t>({2, 4, 6, 8}))}}), config);
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   // (x * 0.5 - mean) / 4 with mean 1 for the first channel, 2 for the second.
-  EXPECT_TRUE(at::allclose((*dataset)->Read({0})->x, at::tensor({0.0f, 0.25f, 0.25f, 0.5f}).reshape({1, 2, 2}), 0, 1e-7));
+  EXPECT_TRUE(
+      at::allclose((*dataset)->Read({0})->x, at::tensor({0.0f, 0.25f, 0.25f, 0.5f}).reshape({1, 2, 2}), 0, 1e-7));
 }
 
 TEST_F(NpzDatasetTest, NamesTheFileAndTheSampleThatIsNotFinite) {
@@ -145,7 +150,8 @@ TEST_F(NpzDatasetTest, NamesTheFileAndTheSampleThatIsNotFinite) {
 }
 
 TEST_F(NpzDatasetTest, RefusesShapesThatDoNotFitTheModel) {
-  EXPECT_THAT(Problem(Zip({{"x.npy", Npy("|u1", "(3, 4)", Bytes12())}})), AllOf(HasSubstr("x=[3,4]"), HasSubstr("input=[-1,2,2]")));
+  EXPECT_THAT(Problem(Zip({{"x.npy", Npy("|u1", "(3, 4)", Bytes12())}})),
+              AllOf(HasSubstr("x=[3,4]"), HasSubstr("input=[-1,2,2]")));
   EXPECT_THAT(Problem(Zip({{"x.npy", Npy("|u1", "(0, 2, 2)", "")}})), HasSubstr("at least one sample"));
   const auto channels_last = Open(Zip({{"x.npy", Npy("|u1", "(1, 2, 2, 3)", Bytes12())}}), {}, {-1, 3, 2, 2});
   EXPECT_THAT(std::string(channels_last.status().message()), HasSubstr("transpose"));
@@ -154,23 +160,29 @@ TEST_F(NpzDatasetTest, RefusesShapesThatDoNotFitTheModel) {
 TEST_F(NpzDatasetTest, RefusesLabelsThatDoNotFitTheSamples) {
   const std::string x = Npy("|u1", "(3, 2, 2)", Bytes12());
   EXPECT_THAT(Problem(Zip({{"x.npy", x}, {"y.npy", Npy("<i8", "(2,)", Bytes<int64_t>({1, 0}))}})), HasSubstr("y=[2]"));
-  EXPECT_THAT(Problem(Zip({{"x.npy", x}, {"y.npy", Npy("<f4", "(3,)", Bytes<float>({1, 0, 1}))}})), HasSubstr("integers"));
+  EXPECT_THAT(Problem(Zip({{"x.npy", x}, {"y.npy", Npy("<f4", "(3,)", Bytes<float>({1, 0, 1}))}})),
+              HasSubstr("integers"));
 }
 
 TEST_F(NpzDatasetTest, LabelsOutsideTheModelsClassesAreNamed) {
-  const auto dataset = Open(Zip({{"x.npy", Npy("|u1", "(3, 2, 2)", Bytes12())}, {"y.npy", Npy("|u1", "(3,)", Bytes<uint8_t>({1, 7, 2}))}}));
+  const auto dataset = Open(
+      Zip({{"x.npy", Npy("|u1", "(3, 2, 2)", Bytes12())}, {"y.npy", Npy("|u1", "(3,)", Bytes<uint8_t>({1, 7, 2}))}}));
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_TRUE(CheckLabels(**dataset, 8, path_).ok());
-  EXPECT_THAT(std::string(CheckLabels(**dataset, 3, path_).message()), AllOf(HasSubstr(path_), HasSubstr("index=1 label=7")));
+  EXPECT_THAT(std::string(CheckLabels(**dataset, 3, path_).message()),
+              AllOf(HasSubstr(path_), HasSubstr("index=1 label=7")));
 }
 
 TEST_F(NpzDatasetTest, RefusesArraysItCanNotRead) {
-  EXPECT_THAT(Problem(Zip({{"images.npy", Npy("|u1", "(3, 2, 2)", Bytes12())}})), AllOf(HasSubstr("named x"), HasSubstr("images.npy")));
-  EXPECT_THAT(Problem(Zip({{"x.npy", Npy(">f4", "(1, 2, 2)", Bytes<float>({1, 2, 3, 4}))}})), HasSubstr("little endian"));
+  EXPECT_THAT(Problem(Zip({{"images.npy", Npy("|u1", "(3, 2, 2)", Bytes12())}})),
+              AllOf(HasSubstr("named x"), HasSubstr("images.npy")));
+  EXPECT_THAT(Problem(Zip({{"x.npy", Npy(">f4", "(1, 2, 2)", Bytes<float>({1, 2, 3, 4}))}})),
+              HasSubstr("little endian"));
   EXPECT_THAT(Problem(Zip({{"x.npy", Npy("|O", "(3, 2, 2)", Bytes12())}})), HasSubstr("numbers"));
   EXPECT_THAT(Problem(Zip({{"x.npy", Npy("|u1", "(3, 2, 2)", Bytes12(), "True")}})), HasSubstr("C order"));
   EXPECT_THAT(Problem(Zip({{"x.npy", Npy("|u1", "(9, 2, 2)", Bytes12())}})), HasSubstr("fit its shape"));
-  EXPECT_THAT(Problem(Zip({{"x.npy", Npy("|u1", "(4611686018427387904, 4611686018427387904, 4)", Bytes12())}})), HasSubstr("shape"));
+  EXPECT_THAT(Problem(Zip({{"x.npy", Npy("|u1", "(4611686018427387904, 4611686018427387904, 4)", Bytes12())}})),
+              HasSubstr("shape"));
   EXPECT_THAT(Problem(Zip({{"x.npy", "no array"}})), HasSubstr(".npy"));
 }
 

@@ -26,7 +26,7 @@ std::string Tar(const Members& members) {
   archive_write_open_memory(writer, content.data(), content.size(), &used);
   for (const auto& [name, data] : members) {
     struct archive_entry* entry = archive_entry_new();
-    archive_entry_set_pathname(entry, name.c_str());
+    archive_entry_set_pathname_utf8(entry, name.c_str());
     archive_entry_set_size(entry, static_cast<la_int64_t>(data.size()));
     archive_entry_set_filetype(entry, AE_IFREG);
     archive_entry_set_perm(entry, 0644);
@@ -50,7 +50,8 @@ std::string Image(int height, int width, int red, int green, int blue) {
   const int row = (3 * width + 3) / 4 * 4;
   std::string pixels;
   for (int y = 0; y < height; ++y) {
-    for (int x = 0; x < width; ++x) pixels += {static_cast<char>(blue), static_cast<char>(green), static_cast<char>(red)};
+    for (int x = 0; x < width; ++x)
+      pixels += {static_cast<char>(blue), static_cast<char>(green), static_cast<char>(red)};
     pixels.append(row - 3 * width, '\0');
   }
   return "BM" + Little(54 + pixels.size(), 4) + Little(0, 4) + Little(54, 4) + Little(40, 4) + Little(width, 4) +
@@ -78,8 +79,13 @@ class TarDatasetTest : public testing::Test {
 
 TEST_F(TarDatasetTest, ReadsImagesAndClassesInAnyOrder) {
   const std::string long_name = "folder/" + std::string(150, 'n');
-  const auto dataset = Open(Tar({{"b.cls", "1\n"}, {"a.png", Image(4, 6, 255, 0, 51)}, {"a.cls", "3"}, {"b.png", Image(4, 6, 0, 102, 0)},
-                                 {long_name + ".png", Image(8, 12, 51, 51, 51)}, {long_name + ".cls", "0"}, {"readme.txt", "x"}}));
+  const auto dataset = Open(Tar({{"b.cls", "1\n"},
+                                 {"a.png", Image(4, 6, 255, 0, 51)},
+                                 {"a.cls", "3"},
+                                 {"b.png", Image(4, 6, 0, 102, 0)},
+                                 {long_name + ".png", Image(8, 12, 51, 51, 51)},
+                                 {long_name + ".cls", "0"},
+                                 {"readme.txt", "x"}}));
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ((*dataset)->size(), 3);
   EXPECT_THAT((*dataset)->sample_shape(), ElementsAre(3, 4, 6));
@@ -88,8 +94,18 @@ TEST_F(TarDatasetTest, ReadsImagesAndClassesInAnyOrder) {
   ASSERT_TRUE(batch.ok()) << batch.status();
   EXPECT_TRUE(at::equal(batch->y, at::tensor({1, 3, 0}, at::kLong)));
   // Red first, scaled by 1/255.
-  EXPECT_TRUE(at::allclose(batch->x.amin({2, 3}), at::tensor({0.0f, 0.4f, 0.0f, 1.0f, 0.0f, 0.2f, 0.2f, 0.2f, 0.2f}).reshape({3, 3}), 0, 1e-6));
+  EXPECT_TRUE(at::allclose(batch->x.amin({2, 3}),
+                           at::tensor({0.0f, 0.4f, 0.0f, 1.0f, 0.0f, 0.2f, 0.2f, 0.2f, 0.2f}).reshape({3, 3}), 0,
+                           1e-6));
   EXPECT_TRUE(at::equal(batch->x.amin({2, 3}), batch->x.amax({2, 3})));
+}
+
+TEST_F(TarDatasetTest, NamesBeyondAsciiAreSamplesToo) {
+  const auto dataset = Open(
+      Tar({{"卷/一.png", Image(4, 6, 0, 0, 0)}, {"卷/一.cls", "2"}, {"b.png", Image(4, 6, 0, 0, 0)}, {"b.cls", "1"}}));
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ((*dataset)->size(), 2);
+  EXPECT_EQ((*dataset)->labels()[0].item<int64_t>(), 2);
 }
 
 TEST_F(TarDatasetTest, BlueComesFirstWhereAsked) {
@@ -155,7 +171,8 @@ TEST_F(TarDatasetTest, WhatIsNoArchiveIsRefused) {
   EXPECT_FALSE(Open(std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03", 10) + std::string(500, 'z')).ok());
   EXPECT_FALSE(Open("").ok());
   const std::string whole = Tar({{"a.png", Image(40, 60, 1, 2, 3)}, {"a.cls", "1"}});
-  for (size_t length = 0; length < 1500; length += 7) EXPECT_FALSE(Open(whole.substr(0, length)).ok() && length < 1000) << length;
+  for (size_t length = 0; length < 1500; length += 7)
+    EXPECT_FALSE(Open(whole.substr(0, length)).ok() && length < 1000) << length;
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 TEST(ExecutorTest, RunsDiamondsAndFetchesValuesBetween) {
-  const Graph graph = GraphOf({2}, {NodeOf("Neg", {"x"}, "a"), NodeOf("Abs", {"a"}, "b"), NodeOf("Add", {"a", "b"}, "y")});
+  const Graph graph =
+      GraphOf({2}, {NodeOf("Neg", {"x"}, "a"), NodeOf("Abs", {"a"}, "b"), NodeOf("Add", {"a", "b"}, "y")});
   auto executor = Executor::Create(graph);
   ASSERT_TRUE(executor.ok()) << executor.status();
   const auto values = (*executor)->RunAndFetch({at::tensor({1.0f, -2.0f})}, {"a", "x", "y"});
@@ -48,7 +49,8 @@ TEST(ExecutorTest, UnknownOpsAreListedAllAtOnce) {
 }
 
 TEST(ExecutorTest, ErrorsNameTheNode) {
-  const Graph graph = GraphOf({2, 3}, {NodeOf("Abs", {"x"}, "a"), NodeOf("MatMul", {"a", "w"}, "y")}, {{"w", at::ones({4, 4})}});
+  const Graph graph =
+      GraphOf({2, 3}, {NodeOf("Abs", {"x"}, "a"), NodeOf("MatMul", {"a", "w"}, "y")}, {{"w", at::ones({4, 4})}});
   auto executor = Executor::Create(graph);
   ASSERT_TRUE(executor.ok());
   const auto values = (*executor)->Run({at::zeros({2, 3})});
@@ -57,9 +59,11 @@ TEST(ExecutorTest, ErrorsNameTheNode) {
 }
 
 TEST(ExecutorTest, BadAttributesAreRefusedBeforeTheRun) {
-  const Graph graph = GraphOf({1, 1, 4, 4}, {NodeOf("Conv", {"x", "w"}, "y", {{"strides", std::vector<int64_t>{0, 1}}})},
-                              {{"w", at::ones({1, 1, 1, 1})}});
-  EXPECT_THAT(std::string(Executor::Create(graph).status().message()), AllOf(HasSubstr("y_node"), HasSubstr("strides")));
+  const Graph graph =
+      GraphOf({1, 1, 4, 4}, {NodeOf("Conv", {"x", "w"}, "y", {{"strides", std::vector<int64_t>{0, 1}}})},
+              {{"w", at::ones({1, 1, 1, 1})}});
+  EXPECT_THAT(std::string(Executor::Create(graph).status().message()),
+              AllOf(HasSubstr("y_node"), HasSubstr("strides")));
 }
 
 TEST(ExecutorTest, MissingInputsAreRefused) {
@@ -80,17 +84,19 @@ TEST(ExecutorTest, ChannelsLastDoesNotChangeResults) {
   at::manual_seed(1);
   const at::Tensor x = at::randn({2, 8, 9, 7});
   const at::Tensor weight = at::randn({8, 1, 3, 3});
-  const Graph graph = GraphOf({-1, 8, -1, -1},
-                              {NodeOf("Conv", {"x", "w"}, "a", {{"group", int64_t{8}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}}),
-                               NodeOf("Relu", {"a"}, "b"), NodeOf("Flatten", {"b"}, "y")},
-                              {{"w", weight}});
+  const Graph graph =
+      GraphOf({-1, 8, -1, -1},
+              {NodeOf("Conv", {"x", "w"}, "a", {{"group", int64_t{8}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}}),
+               NodeOf("Relu", {"a"}, "b"), NodeOf("Flatten", {"b"}, "y")},
+              {{"w", weight}});
   const at::Tensor expected =
       at::relu(at::conv2d(x, weight, {}, /*stride=*/1, /*padding=*/1, /*dilation=*/1, /*groups=*/8)).flatten(1);
   EXPECT_TRUE(at::allclose(RunGraph(graph, {x}), expected, 1e-5, 1e-6));
 }
 
 TEST(ExecutorTest, GradientsReachTheParameters) {
-  const Graph graph = GraphOf({2}, {NodeOf("Mul", {"x", "w"}, "a"), NodeOf("ReduceSum", {"a"}, "y")}, {{"w", at::tensor({3.0f, 4.0f})}});
+  const Graph graph = GraphOf({2}, {NodeOf("Mul", {"x", "w"}, "a"), NodeOf("ReduceSum", {"a"}, "y")},
+                              {{"w", at::tensor({3.0f, 4.0f})}});
   auto executor = Executor::Create(graph);
   ASSERT_TRUE(executor.ok());
   at::Tensor& weight = (*executor)->parameters().at("w");

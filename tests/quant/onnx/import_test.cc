@@ -116,7 +116,8 @@ TEST(ImportTest, DamagedBytesNeverCrash) {
   std::mt19937 random(1);
   for (int round = 0; round < 3000; ++round) {
     std::string damaged = bytes;
-    for (int change = 0; change < 1 + round % 4; ++change) damaged[random() % damaged.size()] = static_cast<char>(random());
+    for (int change = 0; change < 1 + round % 4; ++change)
+      damaged[random() % damaged.size()] = static_cast<char>(random());
     const absl::StatusOr<Graph> graph = ImportOnnx(damaged);
     if (graph.ok()) Executor::Create(*graph).status().IgnoreError();
   }
@@ -162,6 +163,20 @@ TEST(ImportTest, RefusesDuplicateAndUndefinedNames) {
   model = Model();
   model.mutable_graph()->mutable_output(0)->set_name("nothing");
   EXPECT_THAT(Problem(model), HasSubstr("nothing"));
+}
+
+TEST(ImportTest, RefusesNamesThatNoMessageCouldCarry) {
+  for (const std::string& name : {std::string("a\xff"), std::string("cut\xe4\xb8"), std::string(5000, 'n')}) {
+    onnx::ModelProto model = Model();
+    model.mutable_graph()->mutable_node(1)->set_op_type(name);
+    EXPECT_THAT(Problem(model), HasSubstr("UTF-8"));
+    model = Model();
+    model.mutable_graph()->mutable_node(1)->set_name(name);
+    EXPECT_THAT(Problem(model), HasSubstr("UTF-8"));
+  }
+  onnx::ModelProto model = Model();
+  model.mutable_graph()->mutable_node(1)->set_name("卷积");
+  EXPECT_TRUE(Import(model).ok());
 }
 
 TEST(ImportTest, RefusesCycles) {

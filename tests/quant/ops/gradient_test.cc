@@ -74,13 +74,43 @@ at::Tensor Ints(std::vector<int64_t> values) { return at::tensor(values, at::kLo
 std::vector<GradientCase> Cases() {
   using Ints64 = std::vector<int64_t>;
   std::vector<GradientCase> cases;
-  for (const char* op : {"Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "Celu", "Gelu", "Mish",
-                         "Softplus", "Softsign", "ThresholdedRelu", "Softmax", "LogSoftmax", "Abs", "Neg", "Exp", "Erf", "Sin", "Cos",
-                         "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceLogSumExp",
-                         "Flatten", "Transpose", "Identity", "Swish"}) {
+  for (const char* op : {"Relu",
+                         "LeakyRelu",
+                         "Sigmoid",
+                         "HardSigmoid",
+                         "HardSwish",
+                         "Tanh",
+                         "Elu",
+                         "Selu",
+                         "Celu",
+                         "Gelu",
+                         "Mish",
+                         "Softplus",
+                         "Softsign",
+                         "ThresholdedRelu",
+                         "Softmax",
+                         "LogSoftmax",
+                         "Abs",
+                         "Neg",
+                         "Exp",
+                         "Erf",
+                         "Sin",
+                         "Cos",
+                         "GlobalAveragePool",
+                         "GlobalMaxPool",
+                         "ReduceMean",
+                         "ReduceSum",
+                         "ReduceMax",
+                         "ReduceL2",
+                         "ReduceLogSumExp",
+                         "Flatten",
+                         "Transpose",
+                         "Identity",
+                         "Swish"}) {
     cases.push_back({op, NodeOf(op, {"x"}, "y"), {Values({2, 3, 2, 2})}});
   }
-  for (const char* op : {"Log", "Sqrt", "Reciprocal"}) cases.push_back({op, NodeOf(op, {"x"}, "y"), {Positive({2, 3})}});
+  for (const char* op : {"Log", "Sqrt", "Reciprocal"})
+    cases.push_back({op, NodeOf(op, {"x"}, "y"), {Positive({2, 3})}});
   for (const char* op : {"Add", "Sub", "Mul", "Div", "Max", "Min"}) {
     cases.push_back({op, NodeOf(op, {"a", "b"}, "y"), {Values({2, 3, 2}), Values({3, 1}, 1.7, 2)}});
   }
@@ -88,18 +118,28 @@ std::vector<GradientCase> Cases() {
   cases.push_back({"Pow", NodeOf("Pow", {"a", "b"}, "y"), {Positive({2, 3}), Values({3})}});
   cases.push_back({"Where", NodeOf("Where", {"c", "a", "b"}, "y"),
                    {at::tensor({1, 0, 1}, at::kLong).to(at::kBool), Values({2, 3}), Values({2, 3}, 1.7, 2)}});
-  cases.push_back({"Conv", NodeOf("Conv", {"x", "w", "b"}, "y", {{"pads", Ints64{1, 0, 0, 2}}, {"strides", Ints64{2, 1}}, {"group", int64_t{2}}}),
+  cases.push_back({"Conv",
+                   NodeOf("Conv", {"x", "w", "b"}, "y",
+                          {{"pads", Ints64{1, 0, 0, 2}}, {"strides", Ints64{2, 1}}, {"group", int64_t{2}}}),
                    {Values({2, 4, 4, 3}), Values({4, 2, 2, 2}), Values({4})}});
-  cases.push_back({"ConvTranspose", NodeOf("ConvTranspose", {"x", "w", "b"}, "y", {{"pads", Ints64{1, 0, 0, 1}}, {"strides", Ints64{2, 2}}}),
-                   {Values({1, 2, 3, 3}), Values({2, 3, 2, 2}), Values({3})}});
+  cases.push_back(
+      {"ConvTranspose",
+       NodeOf("ConvTranspose", {"x", "w", "b"}, "y", {{"pads", Ints64{1, 0, 0, 1}}, {"strides", Ints64{2, 2}}}),
+       {Values({1, 2, 3, 3}), Values({2, 3, 2, 2}), Values({3})}});
   cases.push_back({"MatMul", NodeOf("MatMul", {"a", "b"}, "y"), {Values({2, 3, 4}), Values({4, 2})}});
-  cases.push_back({"Gemm", NodeOf("Gemm", {"a", "b", "c"}, "y", {{"transB", int64_t{1}}, {"alpha", 0.5f}, {"beta", 2.0f}}),
+  cases.push_back({"Gemm",
+                   NodeOf("Gemm", {"a", "b", "c"}, "y", {{"transB", int64_t{1}}, {"alpha", 0.5f}, {"beta", 2.0f}}),
                    {Values({3, 4}), Values({2, 4}), Values({2})}});
-  cases.push_back({"MaxPool", NodeOf("MaxPool", {"x"}, "y", {{"kernel_shape", Ints64{2, 2}}, {"strides", Ints64{2, 2}}, {"ceil_mode", int64_t{1}}}),
+  cases.push_back({"MaxPool",
+                   NodeOf("MaxPool", {"x"}, "y",
+                          {{"kernel_shape", Ints64{2, 2}}, {"strides", Ints64{2, 2}}, {"ceil_mode", int64_t{1}}}),
                    {Values({1, 2, 5, 3})}});
-  cases.push_back({"AveragePool", NodeOf("AveragePool", {"x"}, "y", {{"kernel_shape", Ints64{3, 2}}, {"pads", Ints64{1, 0, 0, 1}}}),
+  cases.push_back({"AveragePool",
+                   NodeOf("AveragePool", {"x"}, "y", {{"kernel_shape", Ints64{3, 2}}, {"pads", Ints64{1, 0, 0, 1}}}),
                    {Values({1, 2, 4, 4})}});
-  cases.push_back({"LayerNormalization", NodeOf("LayerNormalization", {"x", "s", "b"}, "y"), {Values({2, 3, 4}), Values({4}), Values({4})}});
+  cases.push_back({"LayerNormalization",
+                   NodeOf("LayerNormalization", {"x", "s", "b"}, "y"),
+                   {Values({2, 3, 4}), Values({4}), Values({4})}});
   cases.push_back({"InstanceNormalization", NodeOf("InstanceNormalization", {"x", "s", "b"}, "y"),
                    {Values({2, 3, 2, 2}), Values({3}), Values({3})}});
   cases.push_back({"Clip", NodeOf("Clip", {"x", "low", "high"}, "y"),
@@ -109,12 +149,19 @@ std::vector<GradientCase> Cases() {
   cases.push_back({"Resize_cubic", NodeOf("Resize", {"x", "", "scales"}, "y", {{"mode", std::string("cubic")}}),
                    {Values({1, 1, 3, 4}), at::Tensor(), Ints({1, 1, 2, 2})}});
   cases.push_back({"Reshape", NodeOf("Reshape", {"x", "s"}, "y"), {Values({2, 3, 2}), Ints({0, -1})}});
-  cases.push_back({"Slice", NodeOf("Slice", {"x", "f", "t", "a", "s"}, "y"), {Values({4, 5}), Ints({3, 1}), Ints({-9, 5}), Ints({0, 1}), Ints({-2, 2})}});
-  cases.push_back({"Gather", NodeOf("Gather", {"x", "i"}, "y", {{"axis", int64_t{1}}}), {Values({2, 4}), Ints({3, 0, -1, 3})}});
-  cases.push_back({"Pad", NodeOf("Pad", {"x", "p"}, "y", {{"mode", std::string("reflect")}}), {Values({3, 4}), Ints({1, 0, 2, 3})}});
+  cases.push_back({"Slice",
+                   NodeOf("Slice", {"x", "f", "t", "a", "s"}, "y"),
+                   {Values({4, 5}), Ints({3, 1}), Ints({-9, 5}), Ints({0, 1}), Ints({-2, 2})}});
+  cases.push_back(
+      {"Gather", NodeOf("Gather", {"x", "i"}, "y", {{"axis", int64_t{1}}}), {Values({2, 4}), Ints({3, 0, -1, 3})}});
+  cases.push_back({"Pad",
+                   NodeOf("Pad", {"x", "p"}, "y", {{"mode", std::string("reflect")}}),
+                   {Values({3, 4}), Ints({1, 0, 2, 3})}});
   cases.push_back({"Expand", NodeOf("Expand", {"x", "s"}, "y"), {Values({3, 1}), Ints({2, 1, 4})}});
-  cases.push_back({"Concat", NodeOf("Concat", {"a", "b"}, "y", {{"axis", int64_t{1}}}), {Values({2, 3}), Values({2, 1})}});
-  cases.push_back({"DepthToSpace", NodeOf("DepthToSpace", {"x"}, "y", {{"blocksize", int64_t{2}}}), {Values({1, 4, 2, 2})}});
+  cases.push_back(
+      {"Concat", NodeOf("Concat", {"a", "b"}, "y", {{"axis", int64_t{1}}}), {Values({2, 3}), Values({2, 1})}});
+  cases.push_back(
+      {"DepthToSpace", NodeOf("DepthToSpace", {"x"}, "y", {{"blocksize", int64_t{2}}}), {Values({1, 4, 2, 2})}});
   return cases;
 }
 

@@ -9,18 +9,24 @@ namespace pactory::quant {
 namespace {
 
 TEST(ValueRangeTest, FollowsOpsThatKeepTheSign) {
-  const Graph graph = GraphOf({-1, 2, 4, 4}, {NodeOf("Relu", {"x"}, "r"), NodeOf("MaxPool", {"r"}, "p"), NodeOf("Sigmoid", {"x"}, "s"),
-                                              NodeOf("Mul", {"p", "s"}, "m"), NodeOf("Sub", {"m", "s"}, "d"), NodeOf("Reshape", {"m", "shape"}, "f"),
-                                              NodeOf("Add", {"x", "m"}, "a"), NodeOf("Add", {"m", "bias"}, "b"), NodeOf("Identity", {"f"}, "y")},
-                              {{"shape", at::tensor({0, -1}, at::kLong)}, {"bias", at::tensor({-1.0f})}});
+  const Graph graph =
+      GraphOf({-1, 2, 4, 4},
+              {NodeOf("Relu", {"x"}, "r"), NodeOf("MaxPool", {"r"}, "p"), NodeOf("Sigmoid", {"x"}, "s"),
+               NodeOf("Mul", {"p", "s"}, "m"), NodeOf("Sub", {"m", "s"}, "d"), NodeOf("Reshape", {"m", "shape"}, "f"),
+               NodeOf("Add", {"x", "m"}, "a"), NodeOf("Add", {"m", "bias"}, "b"), NodeOf("Identity", {"f"}, "y")},
+              {{"shape", at::tensor({0, -1}, at::kLong)}, {"bias", at::tensor({-1.0f})}});
   for (const char* value : {"r", "p", "s", "m", "f", "y"}) EXPECT_TRUE(IsNonNegative(graph, value)) << value;
   for (const char* value : {"x", "d", "a", "b", "bias", "missing"}) EXPECT_FALSE(IsNonNegative(graph, value)) << value;
 }
 
 TEST(ValueRangeTest, ClipCountsWhereItsLowerBoundIsAtLeastZero) {
-  const std::map<std::string, at::Tensor> bounds = {{"zero", at::scalar_tensor(0.0f)}, {"minus", at::scalar_tensor(-1.0f)}, {"six", at::scalar_tensor(6.0f)}};
-  const Graph graph = GraphOf({2}, {NodeOf("Clip", {"x", "zero", "six"}, "a"), NodeOf("Clip", {"x", "minus", "six"}, "b"), NodeOf("Clip", {"x", "", "six"}, "c"),
-                                    NodeOf("Clip", {"x", "a", "six"}, "d"), NodeOf("Sum", {"a", "b", "c", "d"}, "y")}, bounds);
+  const std::map<std::string, at::Tensor> bounds = {
+      {"zero", at::scalar_tensor(0.0f)}, {"minus", at::scalar_tensor(-1.0f)}, {"six", at::scalar_tensor(6.0f)}};
+  const Graph graph = GraphOf({2},
+                              {NodeOf("Clip", {"x", "zero", "six"}, "a"), NodeOf("Clip", {"x", "minus", "six"}, "b"),
+                               NodeOf("Clip", {"x", "", "six"}, "c"), NodeOf("Clip", {"x", "a", "six"}, "d"),
+                               NodeOf("Sum", {"a", "b", "c", "d"}, "y")},
+                              bounds);
   EXPECT_TRUE(IsNonNegative(graph, "a"));
   for (const char* value : {"b", "c", "d", "y"}) EXPECT_FALSE(IsNonNegative(graph, value)) << value;
 }

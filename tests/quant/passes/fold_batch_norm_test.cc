@@ -45,7 +45,9 @@ TEST(FoldBatchNormTest, GoesIntoConvolutionsWithAndWithoutBias) {
 TEST(FoldBatchNormTest, GoesIntoGroupedTransposedConvolutions) {
   auto constants = BatchNormConstants(6);
   constants["w"] = at::randn({4, 3, 2, 2});
-  Graph graph = GraphOf({-1, 4, 5, 5}, {NodeOf("ConvTranspose", {"x", "w"}, "c", {{"group", int64_t{2}}}), BatchNorm("c", "y")}, constants);
+  Graph graph =
+      GraphOf({-1, 4, 5, 5}, {NodeOf("ConvTranspose", {"x", "w"}, "c", {{"group", int64_t{2}}}), BatchNorm("c", "y")},
+              constants);
   EXPECT_LT(FoldedDifference(graph, at::randn({2, 4, 5, 5})), 1e-5);
   EXPECT_THAT(OpsOf(graph), ElementsAre("ConvTranspose"));
 }
@@ -55,18 +57,23 @@ TEST(FoldBatchNormTest, GoesIntoGemmInBothLayouts) {
     auto constants = BatchNormConstants(5);
     constants["w"] = transposed != 0 ? at::randn({5, 3}) : at::randn({3, 5});
     constants["b"] = at::randn({5});
-    Graph graph = GraphOf({-1, 3}, {NodeOf("Gemm", {"x", "w", "b"}, "c", {{"transB", transposed}}), BatchNorm("c", "y")}, constants);
+    Graph graph = GraphOf(
+        {-1, 3}, {NodeOf("Gemm", {"x", "w", "b"}, "c", {{"transB", transposed}}), BatchNorm("c", "y")}, constants);
     EXPECT_LT(FoldedDifference(graph, at::randn({4, 3})), 1e-5);
     EXPECT_THAT(OpsOf(graph), ElementsAre("Gemm"));
   }
 }
 
 TEST(FoldBatchNormTest, ChainsOfArithmeticFold) {
-  Graph graph = GraphOf({-1, 2, 6, 6},
-                        {NodeOf("Conv", {"x", "w"}, "c"), NodeOf("Add", {"b", "c"}, "d"), NodeOf("Mul", {"d", "s"}, "e"),
-                         NodeOf("Sub", {"e", "t"}, "f"), NodeOf("Div", {"f", "u"}, "g"), NodeOf("Relu", {"g"}, "y")},
-                        {{"w", at::randn({4, 2, 3, 3})}, {"b", at::randn({1, 4, 1, 1})}, {"s", at::randn({4, 1, 1})},
-                         {"t", at::scalar_tensor(0.5f)}, {"u", at::full({1}, 4.0f)}});
+  Graph graph =
+      GraphOf({-1, 2, 6, 6},
+              {NodeOf("Conv", {"x", "w"}, "c"), NodeOf("Add", {"b", "c"}, "d"), NodeOf("Mul", {"d", "s"}, "e"),
+               NodeOf("Sub", {"e", "t"}, "f"), NodeOf("Div", {"f", "u"}, "g"), NodeOf("Relu", {"g"}, "y")},
+              {{"w", at::randn({4, 2, 3, 3})},
+               {"b", at::randn({1, 4, 1, 1})},
+               {"s", at::randn({4, 1, 1})},
+               {"t", at::scalar_tensor(0.5f)},
+               {"u", at::full({1}, 4.0f)}});
   EXPECT_LT(FoldedDifference(graph, at::randn({2, 2, 6, 6})), 1e-5);
   EXPECT_THAT(OpsOf(graph), ElementsAre("Conv", "Relu"));
 }
@@ -86,7 +93,8 @@ TEST(FoldBatchNormTest, WhatIsNotAffineByChannelStays) {
 TEST(FoldBatchNormTest, AConvolutionWithAnotherReaderStays) {
   auto constants = BatchNormConstants(4);
   constants["w"] = at::randn({4, 2, 1, 1});
-  Graph graph = GraphOf({-1, 2, 6, 6}, {NodeOf("Conv", {"x", "w"}, "c"), BatchNorm("c", "n"), NodeOf("Add", {"c", "n"}, "y")}, constants);
+  Graph graph = GraphOf(
+      {-1, 2, 6, 6}, {NodeOf("Conv", {"x", "w"}, "c"), BatchNorm("c", "n"), NodeOf("Add", {"c", "n"}, "y")}, constants);
   EXPECT_EQ(FoldedDifference(graph, at::randn({2, 2, 6, 6})), 0);
   EXPECT_THAT(OpsOf(graph), ElementsAre("Conv", "BatchNormalization", "Add"));
 }
@@ -94,7 +102,9 @@ TEST(FoldBatchNormTest, AConvolutionWithAnotherReaderStays) {
 TEST(FoldBatchNormTest, SharedWeightsAreFoldedForEachReader) {
   auto constants = BatchNormConstants(4);
   constants["w"] = at::randn({4, 4, 1, 1});
-  Graph graph = GraphOf({-1, 4, 6, 6}, {NodeOf("Conv", {"x", "w"}, "a"), BatchNorm("a", "b"), NodeOf("Conv", {"b", "w"}, "y")}, constants);
+  Graph graph =
+      GraphOf({-1, 4, 6, 6}, {NodeOf("Conv", {"x", "w"}, "a"), BatchNorm("a", "b"), NodeOf("Conv", {"b", "w"}, "y")},
+              constants);
   EXPECT_LT(FoldedDifference(graph, at::randn({2, 4, 6, 6})), 1e-4);
   EXPECT_THAT(OpsOf(graph), ElementsAre("Conv", "Conv"));
 }

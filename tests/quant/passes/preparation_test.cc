@@ -41,41 +41,49 @@ at::Tensor Ramp() { return at::linspace(-6, 6, 97); }
 
 TEST(ReplaceDecomposedHardSwishTest, FindsTheProductDividedBySix) {
   for (const bool by_factor : {false, true}) {
-    Graph graph = GraphOf({97}, {NodeOf("Abs", {"x"}, "v"), NodeOf("Add", {"v", "three"}, "a"), NodeOf("Clip", {"a", "zero", "six"}, "c"),
-                                 NodeOf("Mul", {"c", "v"}, "m"), NodeOf(by_factor ? "Mul" : "Div", {"m", by_factor ? "sixth" : "six"}, "y")},
-                          HardSwishConstants());
+    Graph graph = GraphOf(
+        {97},
+        {NodeOf("Abs", {"x"}, "v"), NodeOf("Add", {"v", "three"}, "a"), NodeOf("Clip", {"a", "zero", "six"}, "c"),
+         NodeOf("Mul", {"c", "v"}, "m"), NodeOf(by_factor ? "Mul" : "Div", {"m", by_factor ? "sixth" : "six"}, "y")},
+        HardSwishConstants());
     Apply(ReplaceDecomposedHardSwish, graph, Ramp(), 1e-6);
     EXPECT_THAT(OpsOf(graph), ElementsAre("Abs", "HardSwish"));
   }
 }
 
 TEST(ReplaceDecomposedHardSwishTest, FindsTheDividedGateAndHardSigmoid) {
-  Graph divided = GraphOf({97}, {NodeOf("Add", {"three", "x"}, "a"), NodeOf("Clip", {"a", "zero", "six"}, "c"),
-                                 NodeOf("Div", {"c", "six"}, "d"), NodeOf("Mul", {"x", "d"}, "y")}, HardSwishConstants());
+  Graph divided = GraphOf({97},
+                          {NodeOf("Add", {"three", "x"}, "a"), NodeOf("Clip", {"a", "zero", "six"}, "c"),
+                           NodeOf("Div", {"c", "six"}, "d"), NodeOf("Mul", {"x", "d"}, "y")},
+                          HardSwishConstants());
   Apply(ReplaceDecomposedHardSwish, divided, Ramp(), 1e-6);
   EXPECT_THAT(OpsOf(divided), ElementsAre("HardSwish"));
-  Graph gate = GraphOf({97}, {NodeOf("HardSigmoid", {"x"}, "g", {{"alpha", 1.0f / 6}, {"beta", 0.5f}}), NodeOf("Mul", {"g", "x"}, "y")});
+  Graph gate = GraphOf(
+      {97}, {NodeOf("HardSigmoid", {"x"}, "g", {{"alpha", 1.0f / 6}, {"beta", 0.5f}}), NodeOf("Mul", {"g", "x"}, "y")});
   Apply(ReplaceDecomposedHardSwish, gate, Ramp(), 1e-6);
   EXPECT_THAT(OpsOf(gate), ElementsAre("HardSwish"));
 }
 
 TEST(ReplaceDecomposedHardSwishTest, OtherNumbersAndOtherReadersStay) {
-  Graph slope = GraphOf({97}, {NodeOf("HardSigmoid", {"x"}, "g", {{"alpha", 0.2f}, {"beta", 0.5f}}), NodeOf("Mul", {"g", "x"}, "y")});
+  Graph slope = GraphOf(
+      {97}, {NodeOf("HardSigmoid", {"x"}, "g", {{"alpha", 0.2f}, {"beta", 0.5f}}), NodeOf("Mul", {"g", "x"}, "y")});
   Apply(ReplaceDecomposedHardSwish, slope, Ramp());
   EXPECT_THAT(OpsOf(slope), ElementsAre("HardSigmoid", "Mul"));
-  Graph other_value = GraphOf({97}, {NodeOf("Neg", {"x"}, "v"), NodeOf("HardSigmoid", {"x"}, "g", {{"alpha", 1.0f / 6}, {"beta", 0.5f}}),
-                                     NodeOf("Mul", {"g", "v"}, "y")});
+  Graph other_value = GraphOf(
+      {97}, {NodeOf("Neg", {"x"}, "v"), NodeOf("HardSigmoid", {"x"}, "g", {{"alpha", 1.0f / 6}, {"beta", 0.5f}}),
+             NodeOf("Mul", {"g", "v"}, "y")});
   Apply(ReplaceDecomposedHardSwish, other_value, Ramp());
   EXPECT_EQ(other_value.nodes.size(), 3u);
-  Graph read_twice = GraphOf({97}, {NodeOf("HardSigmoid", {"x"}, "g", {{"alpha", 1.0f / 6}, {"beta", 0.5f}}), NodeOf("Mul", {"g", "x"}, "m"),
-                                    NodeOf("Add", {"g", "m"}, "y")});
+  Graph read_twice = GraphOf({97}, {NodeOf("HardSigmoid", {"x"}, "g", {{"alpha", 1.0f / 6}, {"beta", 0.5f}}),
+                                    NodeOf("Mul", {"g", "x"}, "m"), NodeOf("Add", {"g", "m"}, "y")});
   Apply(ReplaceDecomposedHardSwish, read_twice, Ramp());
   EXPECT_EQ(read_twice.nodes.size(), 3u);
 }
 
 TEST(FoldConstantsTest, FoldsChainsAndKeepsWhatVaries) {
-  Graph graph = GraphOf({3}, {NodeOf("Neg", {"c"}, "n"), NodeOf("Reshape", {"n", "s"}, "r"), NodeOf("Add", {"x", "r"}, "y")},
-                        {{"c", at::ones({1, 3})}, {"s", at::tensor({3}, at::kLong)}});
+  Graph graph =
+      GraphOf({3}, {NodeOf("Neg", {"c"}, "n"), NodeOf("Reshape", {"n", "s"}, "r"), NodeOf("Add", {"x", "r"}, "y")},
+              {{"c", at::ones({1, 3})}, {"s", at::tensor({3}, at::kLong)}});
   Apply(FoldConstants, graph, at::randn({3}));
   EXPECT_THAT(OpsOf(graph), ElementsAre("Add"));
 }
@@ -88,40 +96,48 @@ TEST(FoldConstantsTest, LargeResultsOfSmallConstantsStay) {
 }
 
 TEST(FoldConstantsTest, WhatCanNotBeComputedIsLeftToTheRun) {
-  Graph graph = GraphOf({1}, {NodeOf("Reshape", {"c", "s"}, "y")}, {{"c", at::ones({3})}, {"s", at::tensor({2, 2}, at::kLong)}});
+  Graph graph =
+      GraphOf({1}, {NodeOf("Reshape", {"c", "s"}, "y")}, {{"c", at::ones({3})}, {"s", at::tensor({2, 2}, at::kLong)}});
   ASSERT_TRUE(FoldConstants(graph).ok());
   EXPECT_THAT(OpsOf(graph), ElementsAre("Reshape"));
 }
 
 TEST(ReplaceShapeArithmeticTest, BatchAndNumberBecomeAConstant) {
   // [dim 0 of x, 6], as exporters write flattening.
-  Graph graph = GraphOf({-1, 2, 3}, {NodeOf("Abs", {"x"}, "v"), NodeOf("Shape", {"v"}, "s"), NodeOf("Slice", {"s", "zero", "one", "zero"}, "n"),
-                                     NodeOf("Cast", {"n"}, "i", {{"to", int64_t{7}}}), NodeOf("Concat", {"i", "six"}, "t", {{"axis", int64_t{0}}}),
-                                     NodeOf("Reshape", {"v", "t"}, "y")},
-                        {{"zero", at::tensor({0}, at::kLong)}, {"one", at::tensor({1}, at::kLong)}, {"six", at::tensor({6}, at::kLong)}});
+  Graph graph = GraphOf(
+      {-1, 2, 3},
+      {NodeOf("Abs", {"x"}, "v"), NodeOf("Shape", {"v"}, "s"), NodeOf("Slice", {"s", "zero", "one", "zero"}, "n"),
+       NodeOf("Cast", {"n"}, "i", {{"to", int64_t{7}}}), NodeOf("Concat", {"i", "six"}, "t", {{"axis", int64_t{0}}}),
+       NodeOf("Reshape", {"v", "t"}, "y")},
+      {{"zero", at::tensor({0}, at::kLong)}, {"one", at::tensor({1}, at::kLong)}, {"six", at::tensor({6}, at::kLong)}});
   Apply(ReplaceShapeArithmetic, graph, at::randn({4, 2, 3}));
   EXPECT_THAT(OpsOf(graph), ElementsAre("Abs", "Reshape"));
 }
 
 TEST(ReplaceShapeArithmeticTest, GatheredDimensionsOfTheSameValueAreCopied) {
   // [dim 0, dim 1, -1]: two open dimensions can only be copies of the reshaped value's own.
-  Graph graph = GraphOf({-1, -1, 2, 3}, {NodeOf("Shape", {"x"}, "s"), NodeOf("Gather", {"s", "two"}, "n"),
-                                         NodeOf("Concat", {"n", "rest"}, "t", {{"axis", int64_t{0}}}), NodeOf("Reshape", {"x", "t"}, "y")},
-                        {{"two", at::tensor({0, 1}, at::kLong)}, {"rest", at::tensor({-1}, at::kLong)}});
+  Graph graph =
+      GraphOf({-1, -1, 2, 3},
+              {NodeOf("Shape", {"x"}, "s"), NodeOf("Gather", {"s", "two"}, "n"),
+               NodeOf("Concat", {"n", "rest"}, "t", {{"axis", int64_t{0}}}), NodeOf("Reshape", {"x", "t"}, "y")},
+              {{"two", at::tensor({0, 1}, at::kLong)}, {"rest", at::tensor({-1}, at::kLong)}});
   Apply(ReplaceShapeArithmetic, graph, at::randn({4, 5, 2, 3}));
   EXPECT_THAT(OpsOf(graph), ElementsAre("Reshape"));
 }
 
 TEST(ReplaceShapeArithmeticTest, TwoUnknownDimensionsStay) {
-  Graph graph = GraphOf({-1, 2, 3}, {NodeOf("Transpose", {"x"}, "v"), NodeOf("Shape", {"x"}, "s"), NodeOf("Gather", {"s", "two"}, "n"),
-                                     NodeOf("Concat", {"n", "last"}, "t", {{"axis", int64_t{0}}}), NodeOf("Reshape", {"v", "t"}, "y")},
-                        {{"two", at::tensor({0, 1}, at::kLong)}, {"last", at::tensor({3}, at::kLong)}});
+  Graph graph =
+      GraphOf({-1, 2, 3},
+              {NodeOf("Transpose", {"x"}, "v"), NodeOf("Shape", {"x"}, "s"), NodeOf("Gather", {"s", "two"}, "n"),
+               NodeOf("Concat", {"n", "last"}, "t", {{"axis", int64_t{0}}}), NodeOf("Reshape", {"v", "t"}, "y")},
+              {{"two", at::tensor({0, 1}, at::kLong)}, {"last", at::tensor({3}, at::kLong)}});
   Apply(ReplaceShapeArithmetic, graph, at::randn({4, 2, 3}));
   EXPECT_EQ(graph.nodes.size(), 5u);
 }
 
 TEST(RemoveIdentityTest, OutputsKeepTheirNames) {
-  Graph graph = GraphOf({3}, {NodeOf("Identity", {"x"}, "a"), NodeOf("Abs", {"a"}, "b"), NodeOf("Dropout", {"b"}, "c"), NodeOf("Identity", {"c"}, "y")});
+  Graph graph = GraphOf({3}, {NodeOf("Identity", {"x"}, "a"), NodeOf("Abs", {"a"}, "b"), NodeOf("Dropout", {"b"}, "c"),
+                              NodeOf("Identity", {"c"}, "y")});
   Apply(RemoveIdentity, graph, at::randn({3}));
   EXPECT_THAT(OpsOf(graph), ElementsAre("Abs"));
   EXPECT_EQ(graph.nodes[0].outputs[0], "y");
@@ -134,21 +150,25 @@ TEST(RemoveIdentityTest, AnInputThatIsTheOutputKeepsItsNode) {
 }
 
 TEST(RemoveIdentityTest, CastsThatChangeTheTypeStay) {
-  Graph graph = GraphOf({3}, {NodeOf("Cast", {"x"}, "a", {{"to", int64_t{1}}}), NodeOf("Cast", {"a"}, "b", {{"to", int64_t{7}}}),
-                              NodeOf("Cast", {"b"}, "y", {{"to", int64_t{1}}})});
+  Graph graph =
+      GraphOf({3}, {NodeOf("Cast", {"x"}, "a", {{"to", int64_t{1}}}), NodeOf("Cast", {"a"}, "b", {{"to", int64_t{7}}}),
+                    NodeOf("Cast", {"b"}, "y", {{"to", int64_t{1}}})});
   Apply(RemoveIdentity, graph, at::randn({3}) * 5);
   EXPECT_THAT(OpsOf(graph), ElementsAre("Cast", "Cast"));
 }
 
 TEST(FuseMatmulAddTest, MakesOneGemmOfAMatrixProductAndItsBias) {
-  Graph graph = GraphOf({-1, 2, 3}, {NodeOf("Flatten", {"x"}, "f"), NodeOf("Relu", {"f"}, "r"), NodeOf("MatMul", {"r", "w"}, "m"), NodeOf("Add", {"b", "m"}, "y")},
+  Graph graph = GraphOf({-1, 2, 3},
+                        {NodeOf("Flatten", {"x"}, "f"), NodeOf("Relu", {"f"}, "r"), NodeOf("MatMul", {"r", "w"}, "m"),
+                         NodeOf("Add", {"b", "m"}, "y")},
                         {{"w", at::randn({6, 4})}, {"b", at::randn({4})}});
   Apply(FuseMatmulAdd, graph, at::randn({5, 2, 3}), 1e-6);
   EXPECT_THAT(OpsOf(graph), ElementsAre("Flatten", "Relu", "Gemm"));
 }
 
 TEST(FuseMatmulAddTest, ProductsOfMoreDimensionsStay) {
-  Graph graph = GraphOf({-1, 2, 3}, {NodeOf("MatMul", {"x", "w"}, "m"), NodeOf("Add", {"m", "b"}, "y")}, {{"w", at::randn({3, 4})}, {"b", at::randn({4})}});
+  Graph graph = GraphOf({-1, 2, 3}, {NodeOf("MatMul", {"x", "w"}, "m"), NodeOf("Add", {"m", "b"}, "y")},
+                        {{"w", at::randn({3, 4})}, {"b", at::randn({4})}});
   Apply(FuseMatmulAdd, graph, at::randn({5, 2, 3}));
   EXPECT_THAT(OpsOf(graph), ElementsAre("MatMul", "Add"));
 }
@@ -160,7 +180,8 @@ TEST(PassRunnerTest, NamesThePassThatBreaksTheGraph) {
                                      }}};
   Graph graph = GraphOf({3}, {NodeOf("Abs", {"x"}, "y")});
   EXPECT_THAT(std::string(RunPasses(passes, graph).status().message()), HasSubstr("pass break_it"));
-  const std::vector<Pass> throwing = {{"throw_it", [](Graph&) -> absl::Status { return at::ones({2}).reshape({3}), absl::OkStatus(); }}};
+  const std::vector<Pass> throwing = {
+      {"throw_it", [](Graph&) -> absl::Status { return at::ones({2}).reshape({3}), absl::OkStatus(); }}};
   graph = GraphOf({3}, {NodeOf("Abs", {"x"}, "y")});
   EXPECT_THAT(std::string(RunPasses(throwing, graph).status().message()), HasSubstr("pass throw_it"));
 }
