@@ -25,7 +25,11 @@ absl::StatusOr<SizeBreakdown> BreakDownSize(absl::string_view model_bytes) {
   for (const onnx::TensorProto& tensor : graph.initializer()) stored.insert(tensor.name());
   SizeBreakdown sizes;
   for (const onnx::NodeProto& node : graph.node()) {
-    sizes.nodes += static_cast<int64_t>(node.ByteSizeLong());
+    int64_t stored_bytes = 0;
+    if (node.op_type() == "Constant" && node.attribute_size() > 0) stored_bytes = ElementBytes(node.attribute(0).t());
+    // Some exporters keep weights in Constant nodes.
+    sizes.weights += stored_bytes;
+    sizes.nodes += static_cast<int64_t>(node.ByteSizeLong()) - stored_bytes;
     if (node.op_type() == "Cast" && stored.contains(node.input(0))) casts.insert(node.output(0));
   }
   std::set<std::string> scales, biases;
