@@ -39,7 +39,7 @@ std::string Tar(const Members& members) {
   return content;
 }
 
-std::string Little(uint64_t value, int width) {
+std::string TarLittle(uint64_t value, int width) {
   std::string bytes;
   for (int index = 0; index < width; ++index) bytes.push_back(static_cast<char>(value >> (8 * index)));
   return bytes;
@@ -54,9 +54,9 @@ std::string Image(int height, int width, int red, int green, int blue) {
       pixels += {static_cast<char>(blue), static_cast<char>(green), static_cast<char>(red)};
     pixels.append(row - 3 * width, '\0');
   }
-  return "BM" + Little(54 + pixels.size(), 4) + Little(0, 4) + Little(54, 4) + Little(40, 4) + Little(width, 4) +
-         Little(height, 4) + Little(1, 2) + Little(24, 2) + Little(0, 4) + Little(pixels.size(), 4) + Little(2835, 4) +
-         Little(2835, 4) + Little(0, 8) + pixels;
+  return "BM" + TarLittle(54 + pixels.size(), 4) + TarLittle(0, 4) + TarLittle(54, 4) + TarLittle(40, 4) + TarLittle(width, 4) +
+         TarLittle(height, 4) + TarLittle(1, 2) + TarLittle(24, 2) + TarLittle(0, 4) + TarLittle(pixels.size(), 4) + TarLittle(2835, 4) +
+         TarLittle(2835, 4) + TarLittle(0, 8) + pixels;
 }
 
 class TarDatasetTest : public testing::Test {
