@@ -13,6 +13,9 @@ namespace pactory::quant {
 inline constexpr int64_t kOldestOpset = 7;
 inline constexpr int64_t kNewestOpset = 28;
 
+/// Ops that import itself takes away, so that they need no kernel.
+inline constexpr const char* kImportedOps[] = {"Constant"};
+
 /// Reads a serialized ModelProto. Constant nodes become initializers, inputs that have an initializer are no inputs,
 /// nodes without a name get one, nodes come in topological order. Ops are not looked up: the executor refuses those it
 /// lacks. INVALID_ARGUMENT or UNIMPLEMENTED names the node or tensor that is wrong.

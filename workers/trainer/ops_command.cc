@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "quant/onnx/import.h"
 #include "quant/ops/registry.h"
 #include "workers/trainer/commands.h"
 #include "workers/trainer/gpu_names.h"
@@ -30,13 +31,16 @@ std::string FullName(const quant::OpDefinition& op) { return op.domain.empty() ?
 
 void PrintMarkdown() {
   std::cout << "| op | from opset | quantization |\n| --- | --- | --- |\n";
+  for (const char* op : quant::kImportedOps) {
+    std::cout << "| " << op << " | " << quant::kOldestOpset << " | becomes a stored tensor |\n";
+  }
   for (const quant::OpDefinition* op : quant::AllOps()) {
     std::cout << "| " << FullName(*op) << " | " << op->first_opset << " | " << RoleName(op->role) << " |\n";
   }
 }
 
 void PrintJson() {
-  std::set<std::string> names;
+  std::set<std::string> names(std::begin(quant::kImportedOps), std::end(quant::kImportedOps));
   for (const quant::OpDefinition* op : quant::AllOps()) names.insert(FullName(*op));
   std::cout << nlohmann::json{{"version", kVersion}, {"ops", names}, {"gpus", GpuNames()}}.dump() << "\n";
 }
