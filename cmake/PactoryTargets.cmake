@@ -55,7 +55,7 @@ function(pactory_test name folder)
     return()
   endif()
   include(GoogleTest)
-  gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST
+  gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120
     PROPERTIES TIMEOUT 300 ENVIRONMENT "PACTORY_SOURCE_DIR=${PROJECT_SOURCE_DIR};PACTORY_BINARY_DIR=${PROJECT_BINARY_DIR}")
 endfunction()
 
