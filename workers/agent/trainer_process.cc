@@ -33,7 +33,10 @@ constexpr const char* kPassedOn[] = {
 
 std::vector<std::string> TrainerEnvironment(const std::string& folder) {
   std::vector<std::string> environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
-                                          absl::StrCat("HOME=", folder), absl::StrCat("TMPDIR=", folder, "/tmp")};
+                                          absl::StrCat("HOME=", folder), absl::StrCat("TMPDIR=", folder, "/tmp"),
+                                          // Threads that wait by spinning take the cores from those they wait for: on
+                                          // a busy host a training is three times faster without.
+                                          "OMP_WAIT_POLICY=PASSIVE"};
   for (const char* name : kPassedOn) {
     if (const char* value = std::getenv(name)) environment.push_back(absl::StrCat(name, "=", value));
   }
