@@ -24,10 +24,13 @@ absl::Status Unauthenticated(absl::string_view message) {
 absl::StatusOr<Caller> Authenticator::Authenticate(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata) {
   const auto header = metadata.find("authorization");
   if (header == metadata.end()) {
-    return Unauthenticated("a token must be sent as metadata `authorization: Bearer pactory_...`; `pactory-server token create` makes one");
+    return Unauthenticated(
+        "a token must be sent as metadata `authorization: Bearer pactory_...`; `pactory-server token create` makes "
+        "one");
   }
   absl::string_view token(header->second.data(), header->second.size());
-  if (!absl::StartsWithIgnoreCase(token, "bearer ")) return Unauthenticated("the authorization must be `Bearer pactory_...`");
+  if (!absl::StartsWithIgnoreCase(token, "bearer "))
+    return Unauthenticated("the authorization must be `Bearer pactory_...`");
   token.remove_prefix(sizeof("bearer ") - 1);
   if (!LooksLikeToken(token)) return Unauthenticated("the token must be `pactory_` and 64 hex digits");
 

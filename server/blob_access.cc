@@ -6,7 +6,8 @@
 
 namespace pactory {
 
-absl::StatusOr<BlobOwner> FindBlobOwner(const Caller& caller, const std::optional<v1::LeaseToken>& token, LeaseStore& leases) {
+absl::StatusOr<BlobOwner> FindBlobOwner(const Caller& caller, const std::optional<v1::LeaseToken>& token,
+                                        LeaseStore& leases) {
   BlobOwner owner;
   if (caller.kind == TokenKind::kUser) {
     if (token.has_value()) return InvalidField("lease", "must not be set by users; only workers hold leases");

@@ -20,7 +20,9 @@ struct BlobOwner {
   std::optional<LeaseRef> lease;
 };
 
-/// Returns the owner. INVALID_ARGUMENT for a worker without a lease or a user with one; ABORTED with reason `LEASE_LOST`.
-absl::StatusOr<BlobOwner> FindBlobOwner(const Caller& caller, const std::optional<v1::LeaseToken>& token, LeaseStore& leases);
+/// Returns the owner. INVALID_ARGUMENT for a worker without a lease or a user with one; ABORTED with reason
+/// `LEASE_LOST`.
+absl::StatusOr<BlobOwner> FindBlobOwner(const Caller& caller, const std::optional<v1::LeaseToken>& token,
+                                        LeaseStore& leases);
 
 }  // namespace pactory

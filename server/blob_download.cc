@@ -18,11 +18,16 @@ namespace {
 constexpr Method kRead = {"BlobService/Read", Access::kUserOrLease};
 
 // A step on the executor and a write take turns, so one thread at a time is in here.
-class BlobDownload final : public grpc::ServerWriteReactor<v1::ReadResponse>, public std::enable_shared_from_this<BlobDownload> {
+class BlobDownload final : public grpc::ServerWriteReactor<v1::ReadResponse>,
+                           public std::enable_shared_from_this<BlobDownload> {
  public:
   BlobDownload(const CallContext& context, grpc::CallbackServerContext* grpc_context, const v1::ReadRequest& request,
                const BlobParts& parts)
-      : context_(context), grpc_context_(grpc_context), request_(request), parts_(parts), call_(context, grpc_context, kRead) {}
+      : context_(context),
+        grpc_context_(grpc_context),
+        request_(request),
+        parts_(parts),
+        call_(context, grpc_context, kRead) {}
 
   // Keeps itself alive until gRPC is done with it.
   void Start() {
@@ -49,7 +54,8 @@ class BlobDownload final : public grpc::ServerWriteReactor<v1::ReadResponse>, pu
       if (!blob_.has_value()) PACTORY_RETURN_IF_ERROR(Begin());
       if (next_ == end_ && sent_any_) return absl::OkStatus();
       PACTORY_ASSIGN_OR_RETURN(*message_.mutable_data(), parts_.blobs->ReadSome(*blob_, next_, end_ - next_));
-      if (message_.data().empty() && next_ != end_) return absl::DataLossError("a stored blob is shorter than its size");
+      if (message_.data().empty() && next_ != end_)
+        return absl::DataLossError("a stored blob is shorter than its size");
       return absl::OkStatus();
     });
     if (!status.ok() || (next_ == end_ && sent_any_)) return End(status);
@@ -68,12 +74,15 @@ class BlobDownload final : public grpc::ServerWriteReactor<v1::ReadResponse>, pu
     if (request_.has_lease()) token = request_.lease();
     PACTORY_ASSIGN_OR_RETURN(const BlobOwner owner, FindBlobOwner(call_.caller(), token, *parts_.leases));
     PACTORY_ASSIGN_OR_RETURN(const BlobInfo blob, parts_.blobs->Find(owner.tenant_id, sha256));
-    if (request_.read_offset() < 0) return InvalidField("read_offset", absl::StrCat("must not be negative: ", request_.read_offset()));
+    if (request_.read_offset() < 0)
+      return InvalidField("read_offset", absl::StrCat("must not be negative: ", request_.read_offset()));
     if (request_.read_offset() > blob.size_bytes) {
-      return WithReason(absl::OutOfRangeError(absl::StrCat("read_offset must be within the blob: ", request_.read_offset(), " size=", blob.size_bytes)),
+      return WithReason(absl::OutOfRangeError(absl::StrCat("read_offset must be within the blob: ",
+                                                           request_.read_offset(), " size=", blob.size_bytes)),
                         "OUT_OF_RANGE");
     }
-    if (request_.read_limit() < 0) return InvalidField("read_limit", absl::StrCat("must not be negative: ", request_.read_limit()));
+    if (request_.read_limit() < 0)
+      return InvalidField("read_limit", absl::StrCat("must not be negative: ", request_.read_limit()));
     next_ = request_.read_offset();
     end_ = blob.size_bytes;
     if (request_.read_limit() > 0 && request_.read_limit() < end_ - next_) end_ = next_ + request_.read_limit();
@@ -99,7 +108,8 @@ class BlobDownload final : public grpc::ServerWriteReactor<v1::ReadResponse>, pu
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::ReadResponse>* StartBlobDownload(const CallContext& context, grpc::CallbackServerContext* grpc_context,
+grpc::ServerWriteReactor<v1::ReadResponse>* StartBlobDownload(const CallContext& context,
+                                                              grpc::CallbackServerContext* grpc_context,
                                                               const v1::ReadRequest& request, const BlobParts& parts) {
   auto download = std::make_shared<BlobDownload>(context, grpc_context, request, parts);
   download->Start();

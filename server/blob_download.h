@@ -1,5 +1,5 @@
-// The stream of BlobService.Read: one chunk at a time, the next one read once the last one is written. Used by BlobService.
-// Thread-safe.
+// The stream of BlobService.Read: one chunk at a time, the next one read once the last one is written. Used by
+// BlobService. Thread-safe.
 #pragma once
 
 #include "pactory/v1/blob.pb.h"
@@ -9,7 +9,8 @@
 namespace pactory {
 
 /// Starts a stream; it ends after the last byte asked for.
-grpc::ServerWriteReactor<v1::ReadResponse>* StartBlobDownload(const CallContext& context, grpc::CallbackServerContext* grpc_context,
+grpc::ServerWriteReactor<v1::ReadResponse>* StartBlobDownload(const CallContext& context,
+                                                              grpc::CallbackServerContext* grpc_context,
                                                               const v1::ReadRequest& request, const BlobParts& parts);
 
 }  // namespace pactory

@@ -17,7 +17,8 @@ constexpr Method kQuery = {"BlobService/QueryWriteStatus", Access::kUserOrLease,
 
 }  // namespace
 
-grpc::ServerReadReactor<v1::WriteRequest>* BlobService::Write(grpc::CallbackServerContext* grpc_context, v1::WriteResponse* response) {
+grpc::ServerReadReactor<v1::WriteRequest>* BlobService::Write(grpc::CallbackServerContext* grpc_context,
+                                                              v1::WriteResponse* response) {
   return StartBlobUpload(context_, grpc_context, response, parts_);
 }
 
@@ -25,7 +26,8 @@ grpc::ServerUnaryReactor* BlobService::QueryWriteStatus(grpc::CallbackServerCont
                                                         const v1::QueryWriteStatusRequest* request,
                                                         v1::QueryWriteStatusResponse* response) {
   return RunUnary(context_, grpc_context, kQuery, [=, this](const Call& call) -> absl::Status {
-    if (!IsUuid(request->upload_id())) return InvalidField("upload_id", absl::StrCat("must be a UUID: ", request->upload_id().substr(0, 100)));
+    if (!IsUuid(request->upload_id()))
+      return InvalidField("upload_id", absl::StrCat("must be a UUID: ", request->upload_id().substr(0, 100)));
     std::optional<v1::LeaseToken> token;
     if (request->has_lease()) token = request->lease();
     PACTORY_ASSIGN_OR_RETURN(const BlobOwner owner, FindBlobOwner(call.caller(), token, *parts_.leases));
@@ -36,7 +38,8 @@ grpc::ServerUnaryReactor* BlobService::QueryWriteStatus(grpc::CallbackServerCont
   });
 }
 
-grpc::ServerWriteReactor<v1::ReadResponse>* BlobService::Read(grpc::CallbackServerContext* grpc_context, const v1::ReadRequest* request) {
+grpc::ServerWriteReactor<v1::ReadResponse>* BlobService::Read(grpc::CallbackServerContext* grpc_context,
+                                                              const v1::ReadRequest* request) {
   return StartBlobDownload(context_, grpc_context, *request, parts_);
 }
 

@@ -22,10 +22,13 @@ class BlobService final : public v1::BlobService::CallbackService {
  public:
   BlobService(CallContext context, const BlobParts& parts) : context_(context), parts_(parts) {}
 
-  grpc::ServerReadReactor<v1::WriteRequest>* Write(grpc::CallbackServerContext* grpc_context, v1::WriteResponse* response) override;
-  grpc::ServerUnaryReactor* QueryWriteStatus(grpc::CallbackServerContext* grpc_context, const v1::QueryWriteStatusRequest* request,
+  grpc::ServerReadReactor<v1::WriteRequest>* Write(grpc::CallbackServerContext* grpc_context,
+                                                   v1::WriteResponse* response) override;
+  grpc::ServerUnaryReactor* QueryWriteStatus(grpc::CallbackServerContext* grpc_context,
+                                             const v1::QueryWriteStatusRequest* request,
                                              v1::QueryWriteStatusResponse* response) override;
-  grpc::ServerWriteReactor<v1::ReadResponse>* Read(grpc::CallbackServerContext* grpc_context, const v1::ReadRequest* request) override;
+  grpc::ServerWriteReactor<v1::ReadResponse>* Read(grpc::CallbackServerContext* grpc_context,
+                                                   const v1::ReadRequest* request) override;
 
  private:
   const CallContext context_;

@@ -22,15 +22,19 @@ constexpr Method kWrite = {"BlobService/Write", Access::kUserOrLease};
 constexpr size_t kMaxMessageData = 2 << 20;
 
 absl::Status WrongOffset(int64_t offset, int64_t expected) {
-  return WithReason(absl::AbortedError(absl::StrCat("write_offset must follow what is stored; ask QueryWriteStatus and go on from there: "
-                                                    "write_offset=", offset, " expected=", expected)),
+  return WithReason(absl::AbortedError(absl::StrCat(
+                        "write_offset must follow what is stored; ask QueryWriteStatus and go on from there: "
+                        "write_offset=",
+                        offset, " expected=", expected)),
                     "WRONG_OFFSET");
 }
 
 // A read and a step on the executor take turns, so one thread at a time is in here.
-class BlobUpload final : public grpc::ServerReadReactor<v1::WriteRequest>, public std::enable_shared_from_this<BlobUpload> {
+class BlobUpload final : public grpc::ServerReadReactor<v1::WriteRequest>,
+                         public std::enable_shared_from_this<BlobUpload> {
  public:
-  BlobUpload(const CallContext& context, grpc::CallbackServerContext* grpc_context, v1::WriteResponse* response, const BlobParts& parts)
+  BlobUpload(const CallContext& context, grpc::CallbackServerContext* grpc_context, v1::WriteResponse* response,
+             const BlobParts& parts)
       : context_(context), response_(*response), parts_(parts), call_(context, grpc_context, kWrite) {}
 
   // Keeps itself alive until gRPC is done with it.
@@ -76,15 +80,18 @@ class BlobUpload final : public grpc::ServerReadReactor<v1::WriteRequest>, publi
       if (state.complete) return AnswerWhole();
     }
     const std::string& data = message_.data();
-    if (data.size() > kMaxMessageData) return InvalidField("data", absl::StrCat("must be at most 2 MiB: ", data.size()));
+    if (data.size() > kMaxMessageData)
+      return InvalidField("data", absl::StrCat("must be at most 2 MiB: ", data.size()));
     const int64_t taken = stored_ + static_cast<int64_t>(buffer_.size());
     if (message_.write_offset() != taken) return WrongOffset(message_.write_offset(), taken);
     if (static_cast<int64_t>(data.size()) > spec_.size_bytes - taken) {
-      return InvalidField("data", absl::StrCat("must end with the blob: size_bytes=", spec_.size_bytes, " got=", taken + data.size()));
+      return InvalidField(
+          "data", absl::StrCat("must end with the blob: size_bytes=", spec_.size_bytes, " got=", taken + data.size()));
     }
     // Before anything is stored: only the last chunk of a blob may be short.
     if (message_.finish_write() && taken + static_cast<int64_t>(data.size()) != spec_.size_bytes) {
-      return InvalidField("finish_write", absl::StrCat("must come with the last byte: size_bytes=", spec_.size_bytes, " got=", taken + data.size()));
+      return InvalidField("finish_write", absl::StrCat("must come with the last byte: size_bytes=", spec_.size_bytes,
+                                                       " got=", taken + data.size()));
     }
     if (digest_.has_value()) digest_->Update(data);
     buffer_.append(data);
@@ -107,8 +114,11 @@ class BlobUpload final : public grpc::ServerReadReactor<v1::WriteRequest>, publi
     std::optional<v1::LeaseToken> token;
     if (message_.has_lease()) token = message_.lease();
     PACTORY_ASSIGN_OR_RETURN(BlobOwner owner, FindBlobOwner(call_.caller(), token, *parts_.leases));
-    spec_ = {.tenant_id = std::move(owner.tenant_id), .upload_id = message_.upload_id(), .sha256 = message_.sha256(),
-             .size_bytes = message_.size_bytes(), .lease = std::move(owner.lease)};
+    spec_ = {.tenant_id = std::move(owner.tenant_id),
+             .upload_id = message_.upload_id(),
+             .sha256 = message_.sha256(),
+             .size_bytes = message_.size_bytes(),
+             .lease = std::move(owner.lease)};
     PACTORY_ASSIGN_OR_RETURN(const UploadState state, parts_.blobs->BeginUpload(spec_));
     stored_ = state.committed_size;
     // A resumed upload is digested from its chunks at the end.
@@ -123,7 +133,8 @@ class BlobUpload final : public grpc::ServerReadReactor<v1::WriteRequest>, publi
     while (static_cast<int64_t>(rest.size()) >= least && !rest.empty()) {
       const absl::string_view chunk = rest.substr(0, kBlobChunkSize);
       PACTORY_RETURN_IF_ERROR(parts_.blobs->AppendChunk(
-          {.tenant_id = spec_.tenant_id, .upload_id = spec_.upload_id, .offset = stored_, .lease = spec_.lease}, chunk));
+          {.tenant_id = spec_.tenant_id, .upload_id = spec_.upload_id, .offset = stored_, .lease = spec_.lease},
+          chunk));
       stored_ += static_cast<int64_t>(chunk.size());
       rest.remove_prefix(chunk.size());
     }
@@ -154,7 +165,8 @@ class BlobUpload final : public grpc::ServerReadReactor<v1::WriteRequest>, publi
 
 }  // namespace
 
-grpc::ServerReadReactor<v1::WriteRequest>* StartBlobUpload(const CallContext& context, grpc::CallbackServerContext* grpc_context,
+grpc::ServerReadReactor<v1::WriteRequest>* StartBlobUpload(const CallContext& context,
+                                                           grpc::CallbackServerContext* grpc_context,
                                                            v1::WriteResponse* response, const BlobParts& parts) {
   auto upload = std::make_shared<BlobUpload>(context, grpc_context, response, parts);
   upload->Start();

@@ -24,7 +24,8 @@ constexpr char kRequestIdHeader[] = "x-request-id";
 bool IsRequestId(const grpc::string_ref& text) {
   constexpr size_t kMaxLength = 64;
   if (text.empty() || text.size() > kMaxLength) return false;
-  return std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
+  return std::all_of(text.begin(), text.end(),
+                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
 }
 
 std::string RequestIdOf(const grpc::CallbackServerContext& context) {
@@ -38,15 +39,20 @@ std::string RequestIdOf(const grpc::CallbackServerContext& context) {
 absl::Status CheckAccess(Access access, TokenKind kind) {
   const bool allowed = access == Access::kUserOrLease || (access == Access::kUser) == (kind == TokenKind::kUser);
   if (allowed) return absl::OkStatus();
-  return WithReason(absl::PermissionDeniedError(access == Access::kUser ? "this call needs a token of kind user, not worker"
-                                                                        : "this call needs a token of kind worker, not user"),
-                    "WRONG_TOKEN_KIND");
+  return WithReason(
+      absl::PermissionDeniedError(access == Access::kUser ? "this call needs a token of kind user, not worker"
+                                                          : "this call needs a token of kind worker, not user"),
+      "WRONG_TOKEN_KIND");
 }
 
 }  // namespace
 
 Call::Call(const CallContext& context, grpc::CallbackServerContext* grpc_context, const Method& method)
-    : context_(context), grpc_context_(grpc_context), method_(method), start_(absl::Now()), request_id_(RequestIdOf(*grpc_context)) {
+    : context_(context),
+      grpc_context_(grpc_context),
+      method_(method),
+      start_(absl::Now()),
+      request_id_(RequestIdOf(*grpc_context)) {
   grpc_context_->AddTrailingMetadata(kRequestIdHeader, request_id_);
 }
 
@@ -78,22 +84,25 @@ grpc::Status Call::End(const absl::Status& status) {
   if (absl::IsInternal(status) || absl::IsDataLoss(status) || absl::IsUnknown(status)) level = spdlog::level::err;
   if (!status.ok() && level == spdlog::level::debug) level = spdlog::level::info;
   spdlog::log(level, "{} request={} tenant={} token={} code={} ms={:.1f}{}{}", method_.name, request_id_,
-              caller_.tenant_id.empty() ? "-" : caller_.tenant_id, caller_.token_name.empty() ? "-" : caller_.token_name, code,
-              absl::ToDoubleMilliseconds(took), status.ok() ? "" : " ", std::string(status.message()));
+              caller_.tenant_id.empty() ? "-" : caller_.tenant_id,
+              caller_.token_name.empty() ? "-" : caller_.token_name, code, absl::ToDoubleMilliseconds(took),
+              status.ok() ? "" : " ", std::string(status.message()));
   return ToGrpcStatus(status, request_id_);
 }
 
 absl::Status Overloaded() {
-  return WithReason(absl::ResourceExhaustedError("the server has too many calls waiting; try again in a moment"), "OVERLOADED");
+  return WithReason(absl::ResourceExhaustedError("the server has too many calls waiting; try again in a moment"),
+                    "OVERLOADED");
 }
 
-grpc::ServerUnaryReactor* RunUnary(const CallContext& context, grpc::CallbackServerContext* grpc_context, const Method& method,
-                                   std::function<absl::Status(const Call&)> handler) {
+grpc::ServerUnaryReactor* RunUnary(const CallContext& context, grpc::CallbackServerContext* grpc_context,
+                                   const Method& method, std::function<absl::Status(const Call&)> handler) {
   grpc::ServerUnaryReactor* reactor = grpc_context->DefaultReactor();
   auto call = std::make_shared<Call>(context, grpc_context, method);
   const bool queued = context.executor->TrySubmit([call, reactor, grpc_context, handler = std::move(handler)] {
     // Nobody waits for the answer any more: leave the database alone.
-    if (grpc_context->IsCancelled()) return reactor->Finish(call->End(absl::CancelledError("the client gave the call up")));
+    if (grpc_context->IsCancelled())
+      return reactor->Finish(call->End(absl::CancelledError("the client gave the call up")));
     const absl::Status status = call->Guard([&] {
       PACTORY_RETURN_IF_ERROR(call->Authenticate());
       return handler(*call);

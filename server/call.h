@@ -44,7 +44,8 @@ struct CallContext {
 /// One call, from its start to its status.
 class Call {
  public:
-  /// Takes the request id from metadata `x-request-id` where the client sent one, and sends it back as trailing metadata.
+  /// Takes the request id from metadata `x-request-id` where the client sent one, and sends it back as trailing
+  /// metadata.
   Call(const CallContext& context, grpc::CallbackServerContext* grpc_context, const Method& method);
 
   /// Finds out who calls, and whether the caller may. Blocks on the database.
@@ -72,7 +73,7 @@ class Call {
 absl::Status Overloaded();
 
 /// Runs a unary handler on the executor: authentication, then `handler`, then the status.
-grpc::ServerUnaryReactor* RunUnary(const CallContext& context, grpc::CallbackServerContext* grpc_context, const Method& method,
-                                   std::function<absl::Status(const Call&)> handler);
+grpc::ServerUnaryReactor* RunUnary(const CallContext& context, grpc::CallbackServerContext* grpc_context,
+                                   const Method& method, std::function<absl::Status(const Call&)> handler);
 
 }  // namespace pactory

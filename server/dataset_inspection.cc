@@ -4,7 +4,9 @@
 
 namespace pactory {
 
-absl::Status BadData(absl::string_view problem) { return WithReason(InvalidField("dataset.blob", problem), "BAD_DATA"); }
+absl::Status BadData(absl::string_view problem) {
+  return WithReason(InvalidField("dataset.blob", problem), "BAD_DATA");
+}
 
 absl::StatusOr<DatasetFacts> InspectDataset(v1::Dataset::Format format, int64_t size_bytes, const ReadExactlyFn& read) {
   if (size_bytes == 0) return BadData("must hold data, and is empty");

@@ -1,5 +1,5 @@
-// Checks that a data container is what it says, by reading its directory and headers only. Nothing in the file is trusted.
-// Used by DatasetService. Stateless.
+// Checks that a data container is what it says, by reading its directory and headers only. Nothing in the file is
+// trusted. Used by DatasetService. Stateless.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ namespace pactory {
 /// Returns exactly `size` bytes of a file from `offset`; OUT_OF_RANGE beyond its end.
 using ReadExactlyFn = std::function<absl::StatusOr<std::string>(int64_t offset, int64_t size)>;
 
-/// Returns what the container tells. INVALID_ARGUMENT naming `dataset.blob`, with reason `BAD_DATA`, says what is wrong in it.
+/// Returns what the container tells. INVALID_ARGUMENT naming `dataset.blob`, with reason `BAD_DATA`, says what is wrong
+/// in it.
 absl::StatusOr<DatasetFacts> InspectDataset(v1::Dataset::Format format, int64_t size_bytes, const ReadExactlyFn& read);
 
 /// The two containers; as InspectDataset.

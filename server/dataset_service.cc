@@ -15,16 +15,17 @@ constexpr Method kGetDataset = {"DatasetService/GetDataset", Access::kUser};
 constexpr Method kListDatasets = {"DatasetService/ListDatasets", Access::kUser};
 constexpr Method kDeleteDataset = {"DatasetService/DeleteDataset", Access::kUser};
 
-
 }  // namespace
 
 grpc::ServerUnaryReactor* DatasetService::CreateDataset(grpc::CallbackServerContext* grpc_context,
-                                                        const v1::CreateDatasetRequest* request, v1::Dataset* response) {
+                                                        const v1::CreateDatasetRequest* request,
+                                                        v1::Dataset* response) {
   return RunUnary(context_, grpc_context, kCreateDataset,
                   [=, this](const Call& call) { return Create(call.caller().tenant_id, *request, *response); });
 }
 
-absl::Status DatasetService::Create(const std::string& tenant_id, const v1::CreateDatasetRequest& request, v1::Dataset& response) {
+absl::Status DatasetService::Create(const std::string& tenant_id, const v1::CreateDatasetRequest& request,
+                                    v1::Dataset& response) {
   StoredDataset stored;
   v1::Dataset& dataset = stored.dataset;
   dataset.set_display_name(request.dataset().display_name());
@@ -42,10 +43,10 @@ absl::Status DatasetService::Create(const std::string& tenant_id, const v1::Crea
     return absl::OkStatus();
   }
   PACTORY_ASSIGN_OR_RETURN(const BlobInfo blob, blobs_.Find(tenant_id, sha256));
-  PACTORY_ASSIGN_OR_RETURN(
-      stored.facts, InspectDataset(dataset.format(), blob.size_bytes, [&](int64_t offset, int64_t size) {
-        return blobs_.ReadExactly(blob, offset, size);
-      }));
+  PACTORY_ASSIGN_OR_RETURN(stored.facts,
+                           InspectDataset(dataset.format(), blob.size_bytes, [&](int64_t offset, int64_t size) {
+                             return blobs_.ReadExactly(blob, offset, size);
+                           }));
   dataset.set_size_bytes(blob.size_bytes);
   if (request.validate_only()) {
     response = dataset;
@@ -55,8 +56,8 @@ absl::Status DatasetService::Create(const std::string& tenant_id, const v1::Crea
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* DatasetService::GetDataset(grpc::CallbackServerContext* grpc_context, const v1::GetDatasetRequest* request,
-                                                     v1::Dataset* response) {
+grpc::ServerUnaryReactor* DatasetService::GetDataset(grpc::CallbackServerContext* grpc_context,
+                                                     const v1::GetDatasetRequest* request, v1::Dataset* response) {
   return RunUnary(context_, grpc_context, kGetDataset, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "datasets", request->name()));
     PACTORY_ASSIGN_OR_RETURN(const StoredDataset stored, datasets_.Get(call.caller().tenant_id, id));
@@ -65,17 +66,20 @@ grpc::ServerUnaryReactor* DatasetService::GetDataset(grpc::CallbackServerContext
   });
 }
 
-grpc::ServerUnaryReactor* DatasetService::ListDatasets(grpc::CallbackServerContext* grpc_context, const v1::ListDatasetsRequest* request,
+grpc::ServerUnaryReactor* DatasetService::ListDatasets(grpc::CallbackServerContext* grpc_context,
+                                                       const v1::ListDatasetsRequest* request,
                                                        v1::ListDatasetsResponse* response) {
   return RunUnary(context_, grpc_context, kListDatasets, [=, this](const Call& call) -> absl::Status {
-    PACTORY_ASSIGN_OR_RETURN(const PageRequest page, MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
+    PACTORY_ASSIGN_OR_RETURN(const PageRequest page,
+                             MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
     PACTORY_ASSIGN_OR_RETURN(*response, datasets_.List(call.caller().tenant_id, page));
     return absl::OkStatus();
   });
 }
 
 grpc::ServerUnaryReactor* DatasetService::DeleteDataset(grpc::CallbackServerContext* grpc_context,
-                                                        const v1::DeleteDatasetRequest* request, v1::DeleteDatasetResponse* response) {
+                                                        const v1::DeleteDatasetRequest* request,
+                                                        v1::DeleteDatasetResponse* response) {
   return RunUnary(context_, grpc_context, kDeleteDataset, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "datasets", request->name()));
     return datasets_.Delete(call.caller().tenant_id, id);

@@ -13,13 +13,15 @@ class DatasetService final : public v1::DatasetService::CallbackService {
   DatasetService(CallContext context, DatasetStore* datasets, BlobStore* blobs)
       : context_(context), datasets_(*datasets), blobs_(*blobs) {}
 
-  grpc::ServerUnaryReactor* CreateDataset(grpc::CallbackServerContext* grpc_context, const v1::CreateDatasetRequest* request,
-                                          v1::Dataset* response) override;
+  grpc::ServerUnaryReactor* CreateDataset(grpc::CallbackServerContext* grpc_context,
+                                          const v1::CreateDatasetRequest* request, v1::Dataset* response) override;
   grpc::ServerUnaryReactor* GetDataset(grpc::CallbackServerContext* grpc_context, const v1::GetDatasetRequest* request,
                                        v1::Dataset* response) override;
-  grpc::ServerUnaryReactor* ListDatasets(grpc::CallbackServerContext* grpc_context, const v1::ListDatasetsRequest* request,
+  grpc::ServerUnaryReactor* ListDatasets(grpc::CallbackServerContext* grpc_context,
+                                         const v1::ListDatasetsRequest* request,
                                          v1::ListDatasetsResponse* response) override;
-  grpc::ServerUnaryReactor* DeleteDataset(grpc::CallbackServerContext* grpc_context, const v1::DeleteDatasetRequest* request,
+  grpc::ServerUnaryReactor* DeleteDataset(grpc::CallbackServerContext* grpc_context,
+                                          const v1::DeleteDatasetRequest* request,
                                           v1::DeleteDatasetResponse* response) override;
 
  private:

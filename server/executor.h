@@ -1,5 +1,5 @@
-// Threads for blocking database work, behind a queue of fixed length, so that gRPC's own threads never block and a flood of
-// calls is refused instead of piling up. Used by every service. Thread-safe.
+// Threads for blocking database work, behind a queue of fixed length, so that gRPC's own threads never block and a
+// flood of calls is refused instead of piling up. Used by every service. Thread-safe.
 #pragma once
 
 #include <deque>

@@ -55,7 +55,8 @@ grpc::Status ToGrpcStatus(const absl::Status& status, const std::string& request
     retry.mutable_retry_delay()->set_seconds(kRetrySeconds);
     details.add_details()->PackFrom(retry);
   }
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), Cut(status.message(), kMaxMessage), details.SerializeAsString());
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), Cut(status.message(), kMaxMessage),
+                      details.SerializeAsString());
 }
 
 }  // namespace pactory

@@ -8,9 +8,9 @@
 
 namespace pactory {
 
-/// Returns the gRPC status with google.rpc details: ErrorInfo (domain `pactory`; the reason of `status`, else its code's
-/// name; `request_id` in the metadata), BadRequest where a field is at fault, RetryInfo where trying again helps. Long
-/// messages are cut: statuses travel in headers, which peers limit.
+/// Returns the gRPC status with google.rpc details: ErrorInfo (domain `pactory`; the reason of `status`, else its
+/// code's name; `request_id` in the metadata), BadRequest where a field is at fault, RetryInfo where trying again
+/// helps. Long messages are cut: statuses travel in headers, which peers limit.
 grpc::Status ToGrpcStatus(const absl::Status& status, const std::string& request_id);
 
 }  // namespace pactory

@@ -36,7 +36,8 @@ absl::StatusOr<std::unique_ptr<HttpPages>> HttpPages::Start(const Parts& parts, 
   pages->AddRoutes();
   const int port = listen.port == 0 ? server.bind_to_any_port(listen.host.c_str())
                                     : (server.bind_to_port(listen.host.c_str(), listen.port) ? listen.port : -1);
-  if (port <= 0) return absl::UnavailableError(absl::StrCat("the HTTP address can't be listened on; is it in use? ", address));
+  if (port <= 0)
+    return absl::UnavailableError(absl::StrCat("the HTTP address can't be listened on; is it in use? ", address));
   pages->address_ = JoinHostPort(listen.host, port);
   pages->thread_ = std::thread([&server] { server.listen_after_bind(); });
   // A stop before the thread listens would be lost, and the thread never end.
@@ -45,8 +46,10 @@ absl::StatusOr<std::unique_ptr<HttpPages>> HttpPages::Start(const Parts& parts, 
 }
 
 void HttpPages::AddRoutes() {
-  server_->set_default_headers({{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}, {"Cache-Control", "no-store"}});
-  server_->Get("/healthz", [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", kText); });
+  server_->set_default_headers(
+      {{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}, {"Cache-Control", "no-store"}});
+  server_->Get("/healthz",
+               [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", kText); });
   server_->Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
     const bool ready = Status().ok();
     response.status = ready ? 200 : 503;
@@ -61,12 +64,15 @@ void HttpPages::AddRoutes() {
     options.always_print_primitive_fields = true;
     options.preserve_proto_field_names = true;
     std::string json;
-    const auto printed = google::protobuf::util::MessageToJsonString(status.ok() ? *status : parts_.status->WithoutDatabase(), &json, options);
+    const auto printed = google::protobuf::util::MessageToJsonString(
+        status.ok() ? *status : parts_.status->WithoutDatabase(), &json, options);
     if (!printed.ok()) response.status = 500;
     response.set_content(json, "application/json");
   });
   server_->Get("/", [](const httplib::Request&, httplib::Response& response) {
-    response.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'");
+    response.set_header(
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'");
     response.set_content(kStatusPage, "text/html; charset=utf-8");
   });
 }

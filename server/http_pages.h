@@ -1,5 +1,5 @@
-// The server's pages over HTTP: /healthz, /readyz, /metrics, /status and a page for people. They need no token and show every
-// tenant's jobs, so they are for the operator: by default on the loopback address only. Thread-safe.
+// The server's pages over HTTP: /healthz, /readyz, /metrics, /status and a page for people. They need no token and show
+// every tenant's jobs, so they are for the operator: by default on the loopback address only. Thread-safe.
 #pragma once
 
 #include <memory>

@@ -21,13 +21,15 @@ constexpr int64_t kMaxDeadlineSeconds = 30 * 24 * 3600;
 
 absl::Status CompleteLimits(v1::JobSpec& spec) {
   if (spec.max_attempts() < 0 || spec.max_attempts() > kMaxMaxAttempts) {
-    return InvalidField("job.spec.max_attempts", absl::StrCat("must be 1 to ", kMaxMaxAttempts, ": ", spec.max_attempts()));
+    return InvalidField("job.spec.max_attempts",
+                        absl::StrCat("must be 1 to ", kMaxMaxAttempts, ": ", spec.max_attempts()));
   }
   if (spec.max_attempts() == 0) spec.set_max_attempts(kDefaultMaxAttempts);
   if (!spec.has_deadline()) spec.mutable_deadline()->set_seconds(kDefaultDeadlineSeconds);
   const int64_t seconds = spec.deadline().seconds();
   if (seconds < 1 || seconds > kMaxDeadlineSeconds || spec.deadline().nanos() < 0) {
-    return InvalidField("job.spec.deadline", absl::StrCat("must be 1 s to ", kMaxDeadlineSeconds, " s: ", seconds, " s"));
+    return InvalidField("job.spec.deadline",
+                        absl::StrCat("must be 1 s to ", kMaxDeadlineSeconds, " s: ", seconds, " s"));
   }
   return absl::OkStatus();
 }
@@ -48,7 +50,8 @@ absl::Status CheckLabels(const v1::QuantizationConfig& config, const DatasetFact
                         "must be 0 for training data without labels (`y`); use the distillation loss alone");
   }
   if (config.evaluation().metric() == v1::EvaluationConfig::TOP1 && eval.labelled == false) {
-    return InvalidField("job.spec.config.evaluation.metric", "must be AGREEMENT for evaluation data without labels (`y`)");
+    return InvalidField("job.spec.config.evaluation.metric",
+                        "must be AGREEMENT for evaluation data without labels (`y`)");
   }
   return absl::OkStatus();
 }
@@ -59,7 +62,8 @@ std::string ShapeText(const std::vector<int64_t>& dims) { return absl::StrCat("[
 
 absl::Status CheckOps(const v1::Model& model, const std::vector<v1::Worker>& workers) {
   std::set<std::string> supported;
-  for (const v1::Worker& worker : workers) supported.insert(worker.capabilities().ops().begin(), worker.capabilities().ops().end());
+  for (const v1::Worker& worker : workers)
+    supported.insert(worker.capabilities().ops().begin(), worker.capabilities().ops().end());
   if (supported.empty()) return absl::OkStatus();
   std::vector<std::string> missing;
   for (const v1::OpCount& op : model.ops()) {
@@ -69,9 +73,11 @@ absl::Status CheckOps(const v1::Model& model, const std::vector<v1::Worker>& wor
     missing.push_back(absl::StrCat(text, ")"));
   }
   if (missing.empty()) return absl::OkStatus();
-  return WithReason(InvalidField("job.spec.model", absl::StrCat("the model's ops must be ones that a worker supports; replace or fold these: ",
-                                                                absl::StrJoin(missing, "; "))),
-                    "UNSUPPORTED_OP");
+  return WithReason(
+      InvalidField("job.spec.model",
+                   absl::StrCat("the model's ops must be ones that a worker supports; replace or fold these: ",
+                                absl::StrJoin(missing, "; "))),
+      "UNSUPPORTED_OP");
 }
 
 absl::Status CheckSampleShape(absl::string_view field, const v1::Model& model, const DatasetFacts& facts) {
@@ -82,15 +88,19 @@ absl::Status CheckSampleShape(absl::string_view field, const v1::Model& model, c
   bool fits = wanted.size() == facts.sample_dims->size();
   for (size_t i = 0; fits && i < wanted.size(); ++i) fits = wanted[i] < 0 || wanted[i] == (*facts.sample_dims)[i];
   if (fits) return absl::OkStatus();
-  return WithReason(InvalidField(field, absl::StrCat("the dataset's `x` must have the shape of the model's input (-1: any size): input=",
-                                                     input.name(), " ", ShapeText(wanted), " x=", ShapeText(*facts.sample_dims))),
-                    "SHAPE_MISMATCH");
+  return WithReason(
+      InvalidField(field,
+                   absl::StrCat("the dataset's `x` must have the shape of the model's input (-1: any size): input=",
+                                input.name(), " ", ShapeText(wanted), " x=", ShapeText(*facts.sample_dims))),
+      "SHAPE_MISMATCH");
 }
 
 absl::Status JobAdmission::Complete(const std::string& tenant_id, v1::JobSpec& spec) {
   PACTORY_ASSIGN_OR_RETURN(const std::string model_id, ParseName("job.spec.model", "models", spec.model()));
-  PACTORY_ASSIGN_OR_RETURN(const std::string train_id, ParseName("job.spec.train_dataset", "datasets", spec.train_dataset()));
-  PACTORY_ASSIGN_OR_RETURN(const std::string eval_id, ParseName("job.spec.eval_dataset", "datasets", spec.eval_dataset()));
+  PACTORY_ASSIGN_OR_RETURN(const std::string train_id,
+                           ParseName("job.spec.train_dataset", "datasets", spec.train_dataset()));
+  PACTORY_ASSIGN_OR_RETURN(const std::string eval_id,
+                           ParseName("job.spec.eval_dataset", "datasets", spec.eval_dataset()));
   spec.set_model(absl::StrCat("models/", model_id));
   spec.set_train_dataset(absl::StrCat("datasets/", train_id));
   spec.set_eval_dataset(absl::StrCat("datasets/", eval_id));

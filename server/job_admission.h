@@ -20,8 +20,8 @@ class JobAdmission {
   JobAdmission(ModelStore* models, DatasetStore* datasets, WorkerStore* workers)
       : models_(*models), datasets_(*datasets), workers_(*workers) {}
 
-  /// Checks a spec and fills its defaults in. INVALID_ARGUMENT names the first field at fault; NOT_FOUND a missing model or
-  /// dataset.
+  /// Checks a spec and fills its defaults in. INVALID_ARGUMENT names the first field at fault; NOT_FOUND a missing
+  /// model or dataset.
   absl::Status Complete(const std::string& tenant_id, v1::JobSpec& spec);
 
  private:
@@ -30,11 +30,12 @@ class JobAdmission {
   WorkerStore& workers_;
 };
 
-/// INVALID_ARGUMENT with reason `UNSUPPORTED_OP`, listing every op that none of the workers supports, with its nodes. OK
-/// where no worker has said what it supports.
+/// INVALID_ARGUMENT with reason `UNSUPPORTED_OP`, listing every op that none of the workers supports, with its nodes.
+/// OK where no worker has said what it supports.
 absl::Status CheckOps(const v1::Model& model, const std::vector<v1::Worker>& workers);
 
-/// INVALID_ARGUMENT naming `field` where samples of this shape don't fit the model's only input; OK where either is unknown.
+/// INVALID_ARGUMENT naming `field` where samples of this shape don't fit the model's only input; OK where either is
+/// unknown.
 absl::Status CheckSampleShape(absl::string_view field, const v1::Model& model, const DatasetFacts& facts);
 
 }  // namespace pactory

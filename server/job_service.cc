@@ -24,8 +24,8 @@ constexpr PageLimits kMetricPages = {.default_size = 1000, .max_size = 10000};
 
 }  // namespace
 
-grpc::ServerUnaryReactor* JobService::CreateJob(grpc::CallbackServerContext* grpc_context, const v1::CreateJobRequest* request,
-                                                v1::Job* response) {
+grpc::ServerUnaryReactor* JobService::CreateJob(grpc::CallbackServerContext* grpc_context,
+                                                const v1::CreateJobRequest* request, v1::Job* response) {
   return RunUnary(context_, grpc_context, kCreateJob,
                   [=, this](const Call& call) { return Create(call.caller().tenant_id, *request, *response); });
 }
@@ -51,8 +51,8 @@ absl::Status JobService::Create(const std::string& tenant_id, const v1::CreateJo
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* grpc_context, const v1::GetJobRequest* request,
-                                             v1::Job* response) {
+grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* grpc_context,
+                                             const v1::GetJobRequest* request, v1::Job* response) {
   return RunUnary(context_, grpc_context, kGetJob, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "jobs", request->name()));
     PACTORY_ASSIGN_OR_RETURN(*response, jobs_.Get(call.caller().tenant_id, id));
@@ -60,10 +60,11 @@ grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* grpc_c
   });
 }
 
-grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* grpc_context, const v1::ListJobsRequest* request,
-                                               v1::ListJobsResponse* response) {
+grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* grpc_context,
+                                               const v1::ListJobsRequest* request, v1::ListJobsResponse* response) {
   return RunUnary(context_, grpc_context, kListJobs, [=, this](const Call& call) -> absl::Status {
-    PACTORY_ASSIGN_OR_RETURN(const PageRequest page, MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
+    PACTORY_ASSIGN_OR_RETURN(const PageRequest page,
+                             MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
     std::vector<v1::Job::State> states;
     for (const int state : request->states()) {
       if (!v1::Job::State_IsValid(state) || state == v1::Job::STATE_UNSPECIFIED) {
@@ -76,8 +77,8 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* grpc
   });
 }
 
-grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* grpc_context, const v1::CancelJobRequest* request,
-                                                v1::Job* response) {
+grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* grpc_context,
+                                                const v1::CancelJobRequest* request, v1::Job* response) {
   return RunUnary(context_, grpc_context, kCancel, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "jobs", request->name()));
     PACTORY_ASSIGN_OR_RETURN(*response, jobs_.Cancel(call.caller().tenant_id, id));
@@ -91,22 +92,26 @@ grpc::ServerWriteReactor<v1::WatchJobResponse>* JobService::WatchJob(grpc::Callb
   return StartJobWatch(context_, grpc_context, *request, {.jobs = &jobs_, .metrics = &metrics_, .wakeups = &wakeups_});
 }
 
-grpc::ServerUnaryReactor* JobService::ListMetrics(grpc::CallbackServerContext* grpc_context, const v1::ListMetricsRequest* request,
+grpc::ServerUnaryReactor* JobService::ListMetrics(grpc::CallbackServerContext* grpc_context,
+                                                  const v1::ListMetricsRequest* request,
                                                   v1::ListMetricsResponse* response) {
   return RunUnary(context_, grpc_context, kListMetrics, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("parent", "jobs", request->parent()));
     PACTORY_RETURN_IF_ERROR(CheckText("name_prefix", request->name_prefix(), 256));
-    PACTORY_ASSIGN_OR_RETURN(const PageRequest page, MakePageRequest(request->page_size(), request->page_token(), kMetricPages));
+    PACTORY_ASSIGN_OR_RETURN(const PageRequest page,
+                             MakePageRequest(request->page_size(), request->page_token(), kMetricPages));
     PACTORY_ASSIGN_OR_RETURN(*response, metrics_.List(call.caller().tenant_id, id, page, request->name_prefix()));
     return absl::OkStatus();
   });
 }
 
-grpc::ServerUnaryReactor* JobService::ListArtifacts(grpc::CallbackServerContext* grpc_context, const v1::ListArtifactsRequest* request,
+grpc::ServerUnaryReactor* JobService::ListArtifacts(grpc::CallbackServerContext* grpc_context,
+                                                    const v1::ListArtifactsRequest* request,
                                                     v1::ListArtifactsResponse* response) {
   return RunUnary(context_, grpc_context, kListArtifacts, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("parent", "jobs", request->parent()));
-    PACTORY_ASSIGN_OR_RETURN(const PageRequest page, MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
+    PACTORY_ASSIGN_OR_RETURN(const PageRequest page,
+                             MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
     PACTORY_ASSIGN_OR_RETURN(*response, metrics_.ListArtifacts(call.caller().tenant_id, id, page));
     return absl::OkStatus();
   });

@@ -25,9 +25,11 @@ class JobService final : public v1::JobService::CallbackService {
                                       v1::Job* response) override;
   grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(grpc::CallbackServerContext* grpc_context,
                                                            const v1::WatchJobRequest* request) override;
-  grpc::ServerUnaryReactor* ListMetrics(grpc::CallbackServerContext* grpc_context, const v1::ListMetricsRequest* request,
+  grpc::ServerUnaryReactor* ListMetrics(grpc::CallbackServerContext* grpc_context,
+                                        const v1::ListMetricsRequest* request,
                                         v1::ListMetricsResponse* response) override;
-  grpc::ServerUnaryReactor* ListArtifacts(grpc::CallbackServerContext* grpc_context, const v1::ListArtifactsRequest* request,
+  grpc::ServerUnaryReactor* ListArtifacts(grpc::CallbackServerContext* grpc_context,
+                                          const v1::ListArtifactsRequest* request,
                                           v1::ListArtifactsResponse* response) override;
 
  private:

@@ -27,13 +27,20 @@ bool IsFinal(v1::Job::State state) {
   return state == v1::Job::SUCCEEDED || state == v1::Job::FAILED || state == v1::Job::CANCELLED;
 }
 
-// One task at a time owns the watch: a step on the executor, a write, or a wait in Wakeups, each of which starts the next.
-class JobWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse>, public std::enable_shared_from_this<JobWatch> {
+// One task at a time owns the watch: a step on the executor, a write, or a wait in Wakeups, each of which starts the
+// next.
+class JobWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse>,
+                       public std::enable_shared_from_this<JobWatch> {
  public:
   JobWatch(const CallContext& context, grpc::CallbackServerContext* grpc_context, const v1::WatchJobRequest& request,
            const JobWatchSources& sources)
-      : context_(context), grpc_context_(grpc_context), sources_(sources), call_(context, grpc_context, kWatch),
-        name_(request.name()), topic_(absl::AsciiStrToLower(IdOf("jobs", name_))), sequence_(request.after_sequence()) {}
+      : context_(context),
+        grpc_context_(grpc_context),
+        sources_(sources),
+        call_(context, grpc_context, kWatch),
+        name_(request.name()),
+        topic_(absl::AsciiStrToLower(IdOf("jobs", name_))),
+        sequence_(request.after_sequence()) {}
 
   // Keeps itself alive until gRPC is done with it.
   void Start() {
@@ -62,7 +69,8 @@ class JobWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse>, pu
   }
 
   void Wait() {
-    sources_.wakeups->WaitOnce(topic_, absl::Now() + kWatchPollEvery, [self = shared_from_this()] { self->Schedule(); });
+    sources_.wakeups->WaitOnce(topic_, absl::Now() + kWatchPollEvery,
+                               [self = shared_from_this()] { self->Schedule(); });
   }
 
   void Run() {
@@ -120,8 +128,10 @@ class JobWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse>, pu
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::WatchJobResponse>* StartJobWatch(const CallContext& context, grpc::CallbackServerContext* grpc_context,
-                                                              const v1::WatchJobRequest& request, const JobWatchSources& sources) {
+grpc::ServerWriteReactor<v1::WatchJobResponse>* StartJobWatch(const CallContext& context,
+                                                              grpc::CallbackServerContext* grpc_context,
+                                                              const v1::WatchJobRequest& request,
+                                                              const JobWatchSources& sources) {
   auto watch = std::make_shared<JobWatch>(context, grpc_context, request, sources);
   watch->Start();
   return watch.get();

@@ -1,5 +1,5 @@
-// The stream of WatchJob: the job's state first, then each change with the metrics since. A slow reader costs one message
-// of memory: nothing is queued for it, the next message is read from the database once the last one is written.
+// The stream of WatchJob: the job's state first, then each change with the metrics since. A slow reader costs one
+// message of memory: nothing is queued for it, the next message is read from the database once the last one is written.
 // Used by JobService. Thread-safe.
 #pragma once
 
@@ -19,7 +19,9 @@ struct JobWatchSources {
 };
 
 /// Starts a stream; it ends after the final state, with the client's leaving, or UNAVAILABLE when the server stops.
-grpc::ServerWriteReactor<v1::WatchJobResponse>* StartJobWatch(const CallContext& context, grpc::CallbackServerContext* grpc_context,
-                                                              const v1::WatchJobRequest& request, const JobWatchSources& sources);
+grpc::ServerWriteReactor<v1::WatchJobResponse>* StartJobWatch(const CallContext& context,
+                                                              grpc::CallbackServerContext* grpc_context,
+                                                              const v1::WatchJobRequest& request,
+                                                              const JobWatchSources& sources);
 
 }  // namespace pactory

@@ -29,7 +29,11 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
  public:
   LeasePoll(const CallContext& context, grpc::CallbackServerContext* grpc_context, const v1::LeaseJobRequest& request,
             v1::LeaseJobResponse* response, const LeasePollSources& sources)
-      : context_(context), grpc_context_(grpc_context), response_(*response), sources_(sources), call_(context, grpc_context, kLease),
+      : context_(context),
+        grpc_context_(grpc_context),
+        response_(*response),
+        sources_(sources),
+        call_(context, grpc_context, kLease),
         worker_(request.worker()),
         wait_(absl::Seconds(request.wait().seconds()) + absl::Nanoseconds(request.wait().nanos())),
         deadline_(absl::Now() + std::min(wait_, kMaxWait)) {}
@@ -46,10 +50,11 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
 
  private:
   void Wait() {
-    sources_.wakeups->WaitOnce(kQueueTopic, std::min(deadline_, absl::Now() + kLeasePollEvery), [self = shared_from_this()] {
-      // The queue is full: workers are the first that can wait.
-      if (!self->context_.executor->TrySubmit([self] { self->Try(); })) self->Wait();
-    });
+    sources_.wakeups->WaitOnce(kQueueTopic, std::min(deadline_, absl::Now() + kLeasePollEvery),
+                               [self = shared_from_this()] {
+                                 // The queue is full: workers are the first that can wait.
+                                 if (!self->context_.executor->TrySubmit([self] { self->Try(); })) self->Wait();
+                               });
   }
 
   void Try() {
@@ -86,7 +91,8 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
       if (ref.ok() && sources_.leases->Release(*ref).ok()) sources_.wakeups->Signal(kQueueTopic);
       return End(absl::CancelledError("the client left"));
     }
-    spdlog::info("{} request={} leased {} to {} fence={}", kLease.name, call_.request_id(), job, worker_, lease.token().fence());
+    spdlog::info("{} request={} leased {} to {} fence={}", kLease.name, call_.request_id(), job, worker_,
+                 lease.token().fence());
     *response_.mutable_lease() = std::move(lease);
     sources_.wakeups->Signal(job.substr(sizeof("jobs/") - 1));
     End(absl::OkStatus());

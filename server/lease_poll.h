@@ -1,5 +1,5 @@
-// The long poll of LeaseJob: answers as soon as a job is ready, without a thread per waiting worker. Used by WorkerService.
-// Thread-safe.
+// The long poll of LeaseJob: answers as soon as a job is ready, without a thread per waiting worker. Used by
+// WorkerService. Thread-safe.
 #pragma once
 
 #include "pactory/v1/worker.pb.h"
@@ -17,7 +17,8 @@ struct LeasePollSources {
   Wakeups* wakeups = nullptr;
 };
 
-/// Starts a poll; it ends with a lease, without one when its time is over or the server stops, or with the client's leaving.
+/// Starts a poll; it ends with a lease, without one when its time is over or the server stops, or with the client's
+/// leaving.
 grpc::ServerUnaryReactor* StartLeasePoll(const CallContext& context, grpc::CallbackServerContext* grpc_context,
                                          const v1::LeaseJobRequest& request, v1::LeaseJobResponse* response,
                                          const LeasePollSources& sources);

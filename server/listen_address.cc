@@ -7,7 +7,8 @@
 namespace pactory {
 
 absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
-  const absl::Status bad = absl::InvalidArgumentError(absl::StrCat("an address must look like 127.0.0.1:7447 or [::1]:7447: ", text));
+  const absl::Status bad =
+      absl::InvalidArgumentError(absl::StrCat("an address must look like 127.0.0.1:7447 or [::1]:7447: ", text));
   const size_t colon = text.rfind(':');
   ListenAddress address;
   if (colon == absl::string_view::npos || !absl::SimpleAtoi(text.substr(colon + 1), &address.port)) return bad;

@@ -41,10 +41,13 @@ struct TokenOptions {
 };
 
 void AddCommonOptions(CLI::App* app, CommonOptions& options) {
-  app->add_option("--database-url", options.database_url, "PostgreSQL, like postgresql://user:password@host:5432/pactory")
+  app->add_option("--database-url", options.database_url,
+                  "PostgreSQL, like postgresql://user:password@host:5432/pactory")
       ->envname("PACTORY_DATABASE_URL")
       ->required();
-  app->add_option("--log-level", options.log_level, "trace, debug, info, warning, error or off")->envname("PACTORY_LOG_LEVEL")->capture_default_str();
+  app->add_option("--log-level", options.log_level, "trace, debug, info, warning, error or off")
+      ->envname("PACTORY_LOG_LEVEL")
+      ->capture_default_str();
   app->add_option("--log-format", options.log_format, "text for people, json for machines; both to standard error")
       ->check(CLI::IsMember({"text", "json"}))
       ->envname("PACTORY_LOG_FORMAT")
@@ -55,22 +58,32 @@ CLI::App* AddServe(CLI::App& app, CommonOptions& common, ServeOptions& options) 
   CLI::App* serve = app.add_subcommand("serve", "Serve gRPC and the HTTP pages until SIGTERM");
   serve->footer(
       "Example:\n  pactory-server serve --database-url postgresql:///pactory --migrate\n"
-      "Health: /healthz, /readyz; numbers: /metrics, /status; a page for people: / (all on --http-listen, without a token).");
+      "Health: /healthz, /readyz; numbers: /metrics, /status; a page for people: / (all on --http-listen, without a "
+      "token).");
   AddCommonOptions(serve, common);
   pactory::ServerOptions& server = options.command.server;
-  serve->add_option("--listen", server.listen, "Address of gRPC; port 0 takes a free one")->envname("PACTORY_LISTEN")->capture_default_str();
+  serve->add_option("--listen", server.listen, "Address of gRPC; port 0 takes a free one")
+      ->envname("PACTORY_LISTEN")
+      ->capture_default_str();
   serve->add_option("--http-listen", server.http_listen, "Address of the HTTP pages, which show every tenant's jobs")
       ->envname("PACTORY_HTTP_LISTEN")
       ->capture_default_str();
-  serve->add_option("--tls-cert", server.tls_cert_file, "PEM file with the server's certificate chain; read again when it changes")->envname("PACTORY_TLS_CERT");
+  serve
+      ->add_option("--tls-cert", server.tls_cert_file,
+                   "PEM file with the server's certificate chain; read again when it changes")
+      ->envname("PACTORY_TLS_CERT");
   serve->add_option("--tls-key", server.tls_key_file, "PEM file with its key")->envname("PACTORY_TLS_KEY");
-  serve->add_flag("--insecure-public", options.insecure_public, "Allow addresses that other machines reach without TLS: tokens can then be read on the network")
+  serve
+      ->add_flag("--insecure-public", options.insecure_public,
+                 "Allow addresses that other machines reach without TLS: tokens can then be read on the network")
       ->envname("PACTORY_INSECURE_PUBLIC");
   serve->add_option("--lease-seconds", options.lease_seconds, "How long a job stays with a worker that is not heard of")
       ->envname("PACTORY_LEASE_SECONDS")
       ->check(CLI::Range(0.2, 3600.0))
       ->capture_default_str();
-  serve->add_option("--heartbeat-seconds", options.heartbeat_seconds, "How often workers are told to call; at most half the lease")
+  serve
+      ->add_option("--heartbeat-seconds", options.heartbeat_seconds,
+                   "How often workers are told to call; at most half the lease")
       ->envname("PACTORY_HEARTBEAT_SECONDS")
       ->check(CLI::Range(0.05, 1800.0))
       ->capture_default_str();
@@ -82,9 +95,14 @@ CLI::App* AddServe(CLI::App& app, CommonOptions& common, ServeOptions& options) 
       ->envname("PACTORY_DATABASE_THREADS")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
-  serve->add_option("--max-blob-bytes", server.max_blob_bytes, "Largest upload")->envname("PACTORY_MAX_BLOB_BYTES")->check(CLI::PositiveNumber)->capture_default_str();
-  serve->add_flag("--migrate", options.migrate, "Bring the database's schema up to date first")->envname("PACTORY_MIGRATE");
-  serve->add_option("--ready-file", options.command.ready_file, "File that gets {\"grpc\":\"host:port\",\"http\":\"host:port\"} once calls are taken");
+  serve->add_option("--max-blob-bytes", server.max_blob_bytes, "Largest upload")
+      ->envname("PACTORY_MAX_BLOB_BYTES")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  serve->add_flag("--migrate", options.migrate, "Bring the database's schema up to date first")
+      ->envname("PACTORY_MIGRATE");
+  serve->add_option("--ready-file", options.command.ready_file,
+                    "File that gets {\"grpc\":\"host:port\",\"http\":\"host:port\"} once calls are taken");
   return serve;
 }
 
@@ -98,7 +116,8 @@ int ExitCodeOf(const absl::Status& status) {
 absl::Status Serve(ServeOptions& options) {
   pactory::ServerOptions& server = options.command.server;
   if (options.heartbeat_seconds > options.lease_seconds / 2) {
-    return absl::InvalidArgumentError("--heartbeat-seconds must be at most half of --lease-seconds: one lost heartbeat must not cost the lease");
+    return absl::InvalidArgumentError(
+        "--heartbeat-seconds must be at most half of --lease-seconds: one lost heartbeat must not cost the lease");
   }
   server.lease_term = absl::Seconds(options.lease_seconds);
   server.heartbeat_interval = absl::Seconds(options.heartbeat_seconds);
@@ -113,10 +132,13 @@ absl::Status Serve(ServeOptions& options) {
 int main(int argc, char** argv) {
   CLI::App app("Pactory's server: takes quantization jobs over gRPC, keeps them in PostgreSQL, hands them to workers.");
   app.set_version_flag("--version", pactory::kServerVersion);
-  app.set_config("--config", "", "TOML or INI file with the options below, in a section per subcommand")->envname("PACTORY_SERVER_CONFIG");
+  app.set_config("--config", "", "TOML or INI file with the options below, in a section per subcommand")
+      ->envname("PACTORY_SERVER_CONFIG");
   app.require_subcommand(1);
-  app.footer("Every option can also come from the environment (PACTORY_DATABASE_URL and so on, see each --help) or from --config.\n"
-             "Exit codes: 0 done, 1 failed, 2 usage, 3 the database or an address can't be reached.");
+  app.footer(
+      "Every option can also come from the environment (PACTORY_DATABASE_URL and so on, see each --help) or from "
+      "--config.\n"
+      "Exit codes: 0 done, 1 failed, 2 usage, 3 the database or an address can't be reached.");
 
   CommonOptions common;
   ServeOptions serve_options;
@@ -125,7 +147,10 @@ int main(int argc, char** argv) {
   int down_to = -1;
   CLI::App* migrate = app.add_subcommand("migrate", "Bring the database's schema up to date");
   AddCommonOptions(migrate, common);
-  migrate->add_option("--down-to", down_to, "Go back to this version instead; what newer versions added is dropped with its data")->check(CLI::NonNegativeNumber);
+  migrate
+      ->add_option("--down-to", down_to,
+                   "Go back to this version instead; what newer versions added is dropped with its data")
+      ->check(CLI::NonNegativeNumber);
 
   TokenOptions token_options;
   CLI::App* token = app.add_subcommand("token", "Make, list and revoke API tokens");
@@ -133,8 +158,13 @@ int main(int argc, char** argv) {
   CLI::App* create = token->add_subcommand("create", "Make a token and print it; it can't be shown again");
   create->footer("Example:\n  pactory-server token create --tenant default --kind user --name alice");
   AddCommonOptions(create, common);
-  create->add_option("--tenant", token_options.tenant, "Whose models and jobs a user's token is for; workers serve all tenants")->capture_default_str();
-  create->add_option("--kind", token_options.kind, "user: for people and pipelines; worker: for agents")->required()->check(CLI::IsMember({"user", "worker"}));
+  create
+      ->add_option("--tenant", token_options.tenant,
+                   "Whose models and jobs a user's token is for; workers serve all tenants")
+      ->capture_default_str();
+  create->add_option("--kind", token_options.kind, "user: for people and pipelines; worker: for agents")
+      ->required()
+      ->check(CLI::IsMember({"user", "worker"}));
   create->add_option("--name", token_options.name, "Shown in lists and logs");
   create->add_flag("--create-tenant", token_options.create_tenant, "Make the tenant where it does not exist");
   CLI::App* list = token->add_subcommand("list", "Print every token, without its secret");
@@ -150,19 +180,24 @@ int main(int argc, char** argv) {
   }
 
   const absl::Status logging = pactory::InitLogging(
-      {.program = "pactory-server", .level = common.log_level, .format = common.log_format == "json" ? pactory::LogFormat::kJson : pactory::LogFormat::kText});
+      {.program = "pactory-server",
+       .level = common.log_level,
+       .format = common.log_format == "json" ? pactory::LogFormat::kJson : pactory::LogFormat::kText});
   if (!logging.ok()) return ExitCodeOf(logging);
   if (serve->parsed()) {
     serve_options.command.server.database_url = common.database_url;
     return ExitCodeOf(Serve(serve_options));
   }
   if (migrate->parsed()) {
-    return ExitCodeOf(down_to >= 0 ? pactory::MigrateTo(common.database_url, down_to) : pactory::MigrateUp(common.database_url));
+    return ExitCodeOf(down_to >= 0 ? pactory::MigrateTo(common.database_url, down_to)
+                                   : pactory::MigrateUp(common.database_url));
   }
   if (create->parsed()) {
     const auto kind = token_options.kind == "worker" ? pactory::TokenKind::kWorker : pactory::TokenKind::kUser;
-    const auto missing = token_options.create_tenant ? pactory::MissingTenant::kCreate : pactory::MissingTenant::kRefuse;
-    return ExitCodeOf(pactory::CreateToken(common.database_url, {.kind = kind, .tenant = token_options.tenant, .name = token_options.name}, missing));
+    const auto missing =
+        token_options.create_tenant ? pactory::MissingTenant::kCreate : pactory::MissingTenant::kRefuse;
+    return ExitCodeOf(pactory::CreateToken(
+        common.database_url, {.kind = kind, .tenant = token_options.tenant, .name = token_options.name}, missing));
   }
   if (list->parsed()) return ExitCodeOf(pactory::ListTokens(common.database_url));
   return ExitCodeOf(pactory::RevokeToken(common.database_url, token_options.id));

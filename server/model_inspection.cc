@@ -47,7 +47,9 @@ class FileStream final : public google::protobuf::io::CopyingInputStream {
   absl::Status status_;
 };
 
-absl::Status BadModel(absl::string_view problem) { return WithReason(InvalidField("model.blob", problem), "BAD_MODEL"); }
+absl::Status BadModel(absl::string_view problem) {
+  return WithReason(InvalidField("model.blob", problem), "BAD_MODEL");
+}
 
 }  // namespace
 

@@ -16,16 +16,16 @@ constexpr Method kGetModel = {"ModelService/GetModel", Access::kUser};
 constexpr Method kListModels = {"ModelService/ListModels", Access::kUser};
 constexpr Method kDeleteModel = {"ModelService/DeleteModel", Access::kUser};
 
-
 }  // namespace
 
-grpc::ServerUnaryReactor* ModelService::CreateModel(grpc::CallbackServerContext* grpc_context, const v1::CreateModelRequest* request,
-                                                    v1::Model* response) {
+grpc::ServerUnaryReactor* ModelService::CreateModel(grpc::CallbackServerContext* grpc_context,
+                                                    const v1::CreateModelRequest* request, v1::Model* response) {
   return RunUnary(context_, grpc_context, kCreateModel,
                   [=, this](const Call& call) { return Create(call.caller().tenant_id, *request, *response); });
 }
 
-absl::Status ModelService::Create(const std::string& tenant_id, const v1::CreateModelRequest& request, v1::Model& response) {
+absl::Status ModelService::Create(const std::string& tenant_id, const v1::CreateModelRequest& request,
+                                  v1::Model& response) {
   v1::Model model;
   model.set_display_name(request.model().display_name());
   model.set_blob(request.model().blob());
@@ -49,8 +49,8 @@ absl::Status ModelService::Create(const std::string& tenant_id, const v1::Create
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* grpc_context, const v1::GetModelRequest* request,
-                                                 v1::Model* response) {
+grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* grpc_context,
+                                                 const v1::GetModelRequest* request, v1::Model* response) {
   return RunUnary(context_, grpc_context, kGetModel, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "models", request->name()));
     PACTORY_ASSIGN_OR_RETURN(*response, models_.Get(call.caller().tenant_id, id));
@@ -58,16 +58,19 @@ grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* gr
   });
 }
 
-grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* grpc_context, const v1::ListModelsRequest* request,
+grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* grpc_context,
+                                                   const v1::ListModelsRequest* request,
                                                    v1::ListModelsResponse* response) {
   return RunUnary(context_, grpc_context, kListModels, [=, this](const Call& call) -> absl::Status {
-    PACTORY_ASSIGN_OR_RETURN(const PageRequest page, MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
+    PACTORY_ASSIGN_OR_RETURN(const PageRequest page,
+                             MakePageRequest(request->page_size(), request->page_token(), PageLimits{}));
     PACTORY_ASSIGN_OR_RETURN(*response, models_.List(call.caller().tenant_id, page));
     return absl::OkStatus();
   });
 }
 
-grpc::ServerUnaryReactor* ModelService::DeleteModel(grpc::CallbackServerContext* grpc_context, const v1::DeleteModelRequest* request,
+grpc::ServerUnaryReactor* ModelService::DeleteModel(grpc::CallbackServerContext* grpc_context,
+                                                    const v1::DeleteModelRequest* request,
                                                     v1::DeleteModelResponse* response) {
   return RunUnary(context_, grpc_context, kDeleteModel, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "models", request->name()));

@@ -10,15 +10,17 @@ namespace pactory {
 
 class ModelService final : public v1::ModelService::CallbackService {
  public:
-  ModelService(CallContext context, ModelStore* models, BlobStore* blobs) : context_(context), models_(*models), blobs_(*blobs) {}
+  ModelService(CallContext context, ModelStore* models, BlobStore* blobs)
+      : context_(context), models_(*models), blobs_(*blobs) {}
 
-  grpc::ServerUnaryReactor* CreateModel(grpc::CallbackServerContext* grpc_context, const v1::CreateModelRequest* request,
-                                        v1::Model* response) override;
+  grpc::ServerUnaryReactor* CreateModel(grpc::CallbackServerContext* grpc_context,
+                                        const v1::CreateModelRequest* request, v1::Model* response) override;
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* grpc_context, const v1::GetModelRequest* request,
                                      v1::Model* response) override;
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* grpc_context, const v1::ListModelsRequest* request,
                                        v1::ListModelsResponse* response) override;
-  grpc::ServerUnaryReactor* DeleteModel(grpc::CallbackServerContext* grpc_context, const v1::DeleteModelRequest* request,
+  grpc::ServerUnaryReactor* DeleteModel(grpc::CallbackServerContext* grpc_context,
+                                        const v1::DeleteModelRequest* request,
                                         v1::DeleteModelResponse* response) override;
 
  private:

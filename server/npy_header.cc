@@ -42,13 +42,15 @@ int64_t NpyHeader::ItemSize() const {
 }
 
 absl::StatusOr<NpyHeader> ParseNpyHeader(absl::string_view name, absl::string_view start) {
-  if (start.size() < 10 || !absl::StartsWith(start, kMagic)) return BadArray(name, "it does not start with NumPy's mark");
+  if (start.size() < 10 || !absl::StartsWith(start, kMagic))
+    return BadArray(name, "it does not start with NumPy's mark");
   const int version = static_cast<unsigned char>(start[6]);
   if (version < 1 || version > 3) return BadArray(name, absl::StrCat("its version must be 1 to 3: ", version));
   const size_t length_size = version == 1 ? 2 : 4;
   size_t length = 0;
   if (start.size() < 8 + length_size) return BadArray(name, "its header is cut off");
-  for (size_t i = 0; i < length_size; ++i) length |= static_cast<size_t>(static_cast<unsigned char>(start[8 + i])) << (8 * i);
+  for (size_t i = 0; i < length_size; ++i)
+    length |= static_cast<size_t>(static_cast<unsigned char>(start[8 + i])) << (8 * i);
   if (length > start.size() - 8 - length_size) return BadArray(name, "its header is cut off");
   const absl::string_view dict = start.substr(8 + length_size, length);
 
@@ -62,7 +64,8 @@ absl::StatusOr<NpyHeader> ParseNpyHeader(absl::string_view name, absl::string_vi
   if (!absl::StartsWith(shape, "(") || end == absl::string_view::npos) return BadArray(name, "its shape can't be read");
   for (const absl::string_view part : absl::StrSplit(shape.substr(1, end - 1), ',', absl::SkipWhitespace())) {
     int64_t dim = 0;
-    if (!absl::SimpleAtoi(part, &dim) || dim < 0 || header.shape.size() >= kMaxRank) return BadArray(name, "its shape can't be");
+    if (!absl::SimpleAtoi(part, &dim) || dim < 0 || header.shape.size() >= kMaxRank)
+      return BadArray(name, "its shape can't be");
     header.shape.push_back(dim);
   }
   return header;
@@ -71,7 +74,8 @@ absl::StatusOr<NpyHeader> ParseNpyHeader(absl::string_view name, absl::string_vi
 absl::Status CheckNpySize(absl::string_view name, const NpyHeader& header, int64_t file_size) {
   int64_t elements = 1;
   for (const int64_t dim : header.shape) {
-    if (dim > kMaxNpyElements || (dim > 0 && elements > kMaxNpyElements / dim)) return BadArray(name, "its shape can't be");
+    if (dim > kMaxNpyElements || (dim > 0 && elements > kMaxNpyElements / dim))
+      return BadArray(name, "its shape can't be");
     elements *= dim;
   }
   const int64_t promised = header.data_offset + elements * header.ItemSize();

@@ -16,9 +16,11 @@
 namespace pactory {
 namespace {
 
-absl::StatusOr<std::optional<NpyHeader>> ReadArray(const std::vector<ZipEntry>& entries, const std::string& name, const ReadExactlyFn& read) {
+absl::StatusOr<std::optional<NpyHeader>> ReadArray(const std::vector<ZipEntry>& entries, const std::string& name,
+                                                   const ReadExactlyFn& read) {
   std::optional<NpyHeader> header;
-  const auto entry = std::find_if(entries.begin(), entries.end(), [&](const ZipEntry& e) { return e.name == absl::StrCat(name, ".npy"); });
+  const auto entry = std::find_if(entries.begin(), entries.end(),
+                                  [&](const ZipEntry& e) { return e.name == absl::StrCat(name, ".npy"); });
   if (entry == entries.end()) return header;
   PACTORY_ASSIGN_OR_RETURN(const std::string start, ReadEntryStart(*entry, kMaxNpyHeader, read));
   PACTORY_ASSIGN_OR_RETURN(header, ParseNpyHeader(name, start));
@@ -31,11 +33,13 @@ absl::StatusOr<std::optional<NpyHeader>> ReadArray(const std::vector<ZipEntry>& 
 absl::StatusOr<DatasetFacts> InspectNpz(int64_t size_bytes, const ReadExactlyFn& read) {
   PACTORY_ASSIGN_OR_RETURN(const std::vector<ZipEntry> entries, ReadZipDirectory(size_bytes, read));
   PACTORY_ASSIGN_OR_RETURN(const std::optional<NpyHeader> x, ReadArray(entries, "x", read));
-  if (!x.has_value()) return BadData("must have an array `x` with the samples; save it with numpy.savez(file, x=..., y=...)");
+  if (!x.has_value())
+    return BadData("must have an array `x` with the samples; save it with numpy.savez(file, x=..., y=...)");
   if (x->shape.empty() || x->shape[0] < 1) {
     return BadData(absl::StrCat("must have at least one sample in `x`: shape=[", absl::StrJoin(x->shape, ","), "]"));
   }
-  if (!x->IsNumber()) return BadData(absl::StrCat("must have numbers in `x` (float16/32/64, or integers): dtype=", x->dtype));
+  if (!x->IsNumber())
+    return BadData(absl::StrCat("must have numbers in `x` (float16/32/64, or integers): dtype=", x->dtype));
 
   DatasetFacts facts;
   facts.sample_dims.emplace(x->shape.begin() + 1, x->shape.end());
@@ -44,8 +48,8 @@ absl::StatusOr<DatasetFacts> InspectNpz(int64_t size_bytes, const ReadExactlyFn&
   if (!y.has_value()) return facts;
   if (!y->IsInteger()) return BadData(absl::StrCat("must have integer classes in `y`: dtype=", y->dtype));
   if (y->shape.size() != 1 || y->shape[0] != x->shape[0]) {
-    return BadData(absl::StrCat("must have one class in `y` for each sample of `x`: x=[", absl::StrJoin(x->shape, ","), "] y=[",
-                                absl::StrJoin(y->shape, ","), "]"));
+    return BadData(absl::StrCat("must have one class in `y` for each sample of `x`: x=[", absl::StrJoin(x->shape, ","),
+                                "] y=[", absl::StrJoin(y->shape, ","), "]"));
   }
   return facts;
 }

@@ -60,7 +60,8 @@ class OnnxWalk {
     if (depth == 0) has_graph_ = true;
     return wire_.Fields([this, depth](const WireField& field) {
       if (field.Is(1, WireType::kBytes)) return wire_.Message([this, depth] { return Node(depth); });
-      if (field.Is(5, WireType::kBytes)) return wire_.Message([this, depth] { return Tensor(depth == 0 ? Keep::kName : Keep::kNothing); });
+      if (field.Is(5, WireType::kBytes))
+        return wire_.Message([this, depth] { return Tensor(depth == 0 ? Keep::kName : Keep::kNothing); });
       if (field.Is(15, WireType::kBytes)) return wire_.Message([this] { return SparseTensor(); });
       if (depth == 0 && field.Is(11, WireType::kBytes)) return ValueInfo("inputs", inputs_);
       if (depth == 0 && field.Is(12, WireType::kBytes)) return ValueInfo("outputs", outputs_);
@@ -83,7 +84,8 @@ class OnnxWalk {
     }));
     if (op_type.empty()) return Bad(absl::StrCat("must name the op of each node: node=", name));
     const std::string op = domain.empty() || domain == "ai.onnx" ? op_type : absl::StrCat(domain, ".", op_type);
-    if (ops_.size() >= kMaxDistinctOps && ops_.count(op) == 0) return Bad(absl::StrCat("must not have more than ", kMaxDistinctOps, " ops"));
+    if (ops_.size() >= kMaxDistinctOps && ops_.count(op) == 0)
+      return Bad(absl::StrCat("must not have more than ", kMaxDistinctOps, " ops"));
     v1::OpCount& count = ops_[op];
     count.set_op(op);
     count.set_count(count.count() + 1);
@@ -95,9 +97,12 @@ class OnnxWalk {
 
   absl::Status Attribute(int depth) {
     return wire_.Fields([this, depth](const WireField& field) {
-      if (field.Is(5, WireType::kBytes) || field.Is(10, WireType::kBytes)) return wire_.Message([this] { return Tensor(Keep::kNothing); });
-      if (field.Is(6, WireType::kBytes) || field.Is(11, WireType::kBytes)) return wire_.Message([this, depth] { return Graph(depth + 1); });
-      if (field.Is(22, WireType::kBytes) || field.Is(23, WireType::kBytes)) return wire_.Message([this] { return SparseTensor(); });
+      if (field.Is(5, WireType::kBytes) || field.Is(10, WireType::kBytes))
+        return wire_.Message([this] { return Tensor(Keep::kNothing); });
+      if (field.Is(6, WireType::kBytes) || field.Is(11, WireType::kBytes))
+        return wire_.Message([this, depth] { return Graph(depth + 1); });
+      if (field.Is(22, WireType::kBytes) || field.Is(23, WireType::kBytes))
+        return wire_.Message([this] { return SparseTensor(); });
       return wire_.Skip(field);
     });
   }
@@ -121,7 +126,9 @@ class OnnxWalk {
       return wire_.Skip(field);
     }));
     if (external) {
-      return Bad(absl::StrCat("must hold its weights itself, not as external data; save it with save_as_external_data=False: tensor=", name));
+      return Bad(absl::StrCat(
+          "must hold its weights itself, not as external data; save it with save_as_external_data=False: tensor=",
+          name));
     }
     PACTORY_RETURN_IF_ERROR(CountElements(name, dims));
     if (keep == Keep::kNothing) return absl::OkStatus();
@@ -134,7 +141,8 @@ class OnnxWalk {
   absl::Status CountElements(const std::string& name, const std::vector<uint64_t>& dims) {
     int64_t elements = 1;
     for (const uint64_t dim : dims) {
-      if (dim > static_cast<uint64_t>(kMaxTensorElements) || (dim > 0 && elements > kMaxTensorElements / static_cast<int64_t>(dim))) {
+      if (dim > static_cast<uint64_t>(kMaxTensorElements) ||
+          (dim > 0 && elements > kMaxTensorElements / static_cast<int64_t>(dim))) {
         return Bad(absl::StrCat("must have weights of a size that can be: tensor=", name));
       }
       elements *= static_cast<int64_t>(dim);
@@ -171,9 +179,11 @@ class OnnxWalk {
     info.set_name(value.name());
     if (!value.type().has_tensor_type()) return Bad(absl::StrCat("must have tensors as ", what, ": ", value.name()));
     const auto& tensor = value.type().tensor_type();
-    const std::string type = onnx::TensorProto_DataType_Name(static_cast<onnx::TensorProto_DataType>(tensor.elem_type()));
+    const std::string type =
+        onnx::TensorProto_DataType_Name(static_cast<onnx::TensorProto_DataType>(tensor.elem_type()));
     info.set_element_type(absl::AsciiStrToLower(type));
-    if (tensor.shape().dim_size() > kMaxDims) return Bad(absl::StrCat("must have ", what, " of at most ", kMaxDims, " dimensions: ", value.name()));
+    if (tensor.shape().dim_size() > kMaxDims)
+      return Bad(absl::StrCat("must have ", what, " of at most ", kMaxDims, " dimensions: ", value.name()));
     for (const auto& dim : tensor.shape().dim()) {
       // Exporters write 0 or -1 as well as a name for a size that is open.
       info.add_dims(dim.has_dim_value() && dim.dim_value() > 0 ? dim.dim_value() : -1);

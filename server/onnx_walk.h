@@ -8,8 +8,8 @@
 
 namespace pactory {
 
-/// Fills in opset, inputs, outputs, ops and parameter_count from a stream of `size_bytes`. INVALID_ARGUMENT says what the file
-/// must have and has not.
+/// Fills in opset, inputs, outputs, ops and parameter_count from a stream of `size_bytes`. INVALID_ARGUMENT says what
+/// the file must have and has not.
 absl::Status WalkOnnxModel(google::protobuf::io::CodedInputStream& input, int size_bytes, v1::Model& model);
 
 }  // namespace pactory

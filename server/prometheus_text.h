@@ -10,7 +10,8 @@
 
 namespace pactory {
 
-/// Appends the jobs by state, the queue's depth and age, and the workers; only `pactory_database_up 0` where `status` is an error.
+/// Appends the jobs by state, the queue's depth and age, and the workers; only `pactory_database_up 0` where `status`
+/// is an error.
 void AppendStatusMetrics(std::string& text, const absl::StatusOr<v1::GetStatusResponse>& status);
 
 /// Appends how busy a connection pool is.

@@ -6,7 +6,9 @@
 namespace pactory {
 namespace {
 
-absl::Status NotOnnx() { return absl::InvalidArgumentError("must be an ONNX file; this one is truncated, damaged or something else"); }
+absl::Status NotOnnx() {
+  return absl::InvalidArgumentError("must be an ONNX file; this one is truncated, damaged or something else");
+}
 
 // Number of bytes that follow the first byte of a character; -1 where it is none.
 int FollowingBytes(unsigned char first) {
@@ -84,14 +86,18 @@ absl::Status ProtobufWire::Skip(const WireField& field) {
   return NotOnnx();
 }
 
-absl::Status ProtobufWire::Varint(uint64_t& value) { return input_.ReadVarint64(&value) ? absl::OkStatus() : NotOnnx(); }
+absl::Status ProtobufWire::Varint(uint64_t& value) {
+  return input_.ReadVarint64(&value) ? absl::OkStatus() : NotOnnx();
+}
 
 absl::Status ProtobufWire::Varints(const WireField& field, size_t limit, std::vector<uint64_t>& values) {
   const auto take = [&]() -> absl::Status {
     uint64_t value = 0;
     PACTORY_RETURN_IF_ERROR(Varint(value));
     values.push_back(value);
-    return values.size() <= limit ? absl::OkStatus() : absl::InvalidArgumentError(absl::StrCat("must not have tensors of more than ", limit, " dimensions"));
+    return values.size() <= limit
+               ? absl::OkStatus()
+               : absl::InvalidArgumentError(absl::StrCat("must not have tensors of more than ", limit, " dimensions"));
   };
   if (field.type == WireType::kVarint) return take();
   return Message([&]() -> absl::Status {
@@ -103,7 +109,8 @@ absl::Status ProtobufWire::Varints(const WireField& field, size_t limit, std::ve
 absl::Status ProtobufWire::Bytes(int limit, std::string& value) {
   int length = 0;
   PACTORY_RETURN_IF_ERROR(Length(length));
-  if (length > limit) return absl::InvalidArgumentError(absl::StrCat("must not have names of more than ", limit, " bytes: ", length));
+  if (length > limit)
+    return absl::InvalidArgumentError(absl::StrCat("must not have names of more than ", limit, " bytes: ", length));
   return input_.ReadString(&value, length) ? absl::OkStatus() : NotOnnx();
 }
 

@@ -1,5 +1,5 @@
-// Steps through protobuf's wire form field by field. Every length is compared with what is left before anything is read or
-// kept. Used by the walk through ONNX files. Not thread-safe.
+// Steps through protobuf's wire form field by field. Every length is compared with what is left before anything is read
+// or kept. Used by the walk through ONNX files. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct WireField {
   bool Is(uint32_t wanted_number, WireType wanted_type) const { return number == wanted_number && type == wanted_type; }
 };
 
-/// A stream whose limit is set, from its current place. All calls give INVALID_ARGUMENT where the bytes are not protobuf, or
-/// end too early.
+/// A stream whose limit is set, from its current place. All calls give INVALID_ARGUMENT where the bytes are not
+/// protobuf, or end too early.
 class ProtobufWire {
  public:
   explicit ProtobufWire(google::protobuf::io::CodedInputStream& input) : input_(input) {}

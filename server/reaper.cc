@@ -40,7 +40,8 @@ absl::Status Reaper::Scan() {
   last_scan_ = absl::Now();
   for (const std::string& job : report.requeued) spdlog::warn("reaper: worker lost, job queued again: jobs/{}", job);
   for (const std::string& job : report.failed) spdlog::warn("reaper: job given up: jobs/{}", job);
-  for (const std::string& job : report.cancelled) spdlog::info("reaper: worker lost, cancelled job ended: jobs/{}", job);
+  for (const std::string& job : report.cancelled)
+    spdlog::info("reaper: worker lost, cancelled job ended: jobs/{}", job);
   const size_t reaped = report.requeued.size() + report.failed.size() + report.cancelled.size();
   if (reaped == 0) return absl::OkStatus();
   parts_.metrics->AddExpiredLeases(static_cast<int>(reaped));

@@ -1,6 +1,6 @@
-// Takes jobs back from lost workers, every few seconds, on a thread of its own; removes blobs that nobody uses, every hour.
-// After an outage, its own or the database's, it gives every lease one fresh term first: nobody could send a heartbeat then.
-// Thread-safe.
+// Takes jobs back from lost workers, every few seconds, on a thread of its own; removes blobs that nobody uses, every
+// hour. After an outage, its own or the database's, it gives every lease one fresh term first: nobody could send a
+// heartbeat then. Thread-safe.
 #pragma once
 
 #include <thread>

@@ -14,7 +14,9 @@ namespace pactory {
 absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view collection, absl::string_view name) {
   if (name.empty()) return InvalidField(field, absl::StrCat("must be set, to ", collection, "/{id}"));
   const std::string id = IdOf(collection, name);
-  if (!IsUuid(id)) return InvalidField(field, absl::StrCat("must look like ", collection, "/{id}, where the id is a UUID: ", name.substr(0, 100)));
+  if (!IsUuid(id))
+    return InvalidField(
+        field, absl::StrCat("must look like ", collection, "/{id}, where the id is a UUID: ", name.substr(0, 100)));
   return absl::AsciiStrToLower(id);
 }
 
@@ -22,7 +24,8 @@ absl::StatusOr<std::string> ParseBlobName(absl::string_view field, absl::string_
   if (name.empty()) return InvalidField(field, "must be set, to blobs/{sha256}");
   const std::string sha256 = IdOf("blobs", name);
   if (!IsSha256Hex(sha256)) {
-    return InvalidField(field, absl::StrCat("must look like blobs/{sha256}, with 64 lower-case hex digits: ", name.substr(0, 100)));
+    return InvalidField(
+        field, absl::StrCat("must look like blobs/{sha256}, with 64 lower-case hex digits: ", name.substr(0, 100)));
   }
   return sha256;
 }
@@ -39,7 +42,8 @@ absl::Status CheckText(absl::string_view field, absl::string_view text, int max_
 absl::StatusOr<RequestKey> MakeRequestKey(absl::string_view request_id, const google::protobuf::MessageLite& content) {
   RequestKey key;
   if (request_id.empty()) return key;
-  if (!IsUuid(request_id)) return InvalidField("request_id", absl::StrCat("must be a UUID: ", request_id.substr(0, 100)));
+  if (!IsUuid(request_id))
+    return InvalidField("request_id", absl::StrCat("must be a UUID: ", request_id.substr(0, 100)));
   key.id = absl::AsciiStrToLower(request_id);
   key.sha256 = Sha256Hex(content.SerializeAsString());
   return key;
@@ -48,7 +52,8 @@ absl::StatusOr<RequestKey> MakeRequestKey(absl::string_view request_id, const go
 absl::StatusOr<LeaseRef> ParseLease(const v1::LeaseToken& token) {
   LeaseRef lease;
   PACTORY_ASSIGN_OR_RETURN(lease.job_id, ParseName("lease.job", "jobs", token.job()));
-  if (token.fence() <= 0) return InvalidField("lease.fence", absl::StrCat("must be the number of a lease: ", token.fence()));
+  if (token.fence() <= 0)
+    return InvalidField("lease.fence", absl::StrCat("must be the number of a lease: ", token.fence()));
   lease.fence = token.fence();
   return lease;
 }

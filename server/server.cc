@@ -31,8 +31,8 @@ namespace {
 // Uploads come in messages of at most 2 MiB; nothing else is as large.
 constexpr int kMaxMessageBytes = 4 << 20;
 constexpr int kMaxStreamsPerConnection = 100;
-// What a client may send ahead of the database's pace, in bytes. Left to itself gRPC grows this with the bandwidth, to tens
-// of MiB per upload; with 4 MiB a path of 100 ms still carries 40 MiB/s.
+// What a client may send ahead of the database's pace, in bytes. Left to itself gRPC grows this with the bandwidth, to
+// tens of MiB per upload; with 4 MiB a path of 100 ms still carries 40 MiB/s.
 constexpr int kLookaheadBytes = 4 << 20;
 constexpr int kMinPingIntervalMs = 10000;
 constexpr int kHandshakeTimeoutMs = 10000;
@@ -40,20 +40,23 @@ constexpr int kHandshakeTimeoutMs = 10000;
 absl::Status CheckExposure(const std::string& what, const std::string& text, const ServerOptions& options) {
   PACTORY_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
   const bool has_tls = what == "--listen" && !options.tls_cert_file.empty();
-  if (address.loopback || has_tls || options.exposure == ServerOptions::Exposure::kPublicWithoutTls) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(what, " must be a loopback address unless the traffic is encrypted: ", address.host, "; give ",
-                                                    what == "--listen" ? "--tls-cert and --tls-key" : "127.0.0.1 and a proxy with TLS before it",
-                                                    ", or --insecure-public if you accept that tokens and jobs can be read on the network"));
+  if (address.loopback || has_tls || options.exposure == ServerOptions::Exposure::kPublicWithoutTls)
+    return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(what, " must be a loopback address unless the traffic is encrypted: ", address.host, "; give ",
+                   what == "--listen" ? "--tls-cert and --tls-key" : "127.0.0.1 and a proxy with TLS before it",
+                   ", or --insecure-public if you accept that tokens and jobs can be read on the network"));
 }
 
 absl::Status CheckSchema(Database& database) {
   PACTORY_ASSIGN_OR_RETURN(const int version, SchemaVersion(database));
   const int wanted = static_cast<int>(EmbeddedMigrations().size());
   if (version == wanted) return absl::OkStatus();
-  return WithReason(absl::FailedPreconditionError(absl::StrCat("the database's schema must be at version ", wanted, ", and is at ", version,
-                                                               version < wanted ? "; run `pactory-server migrate`, or give --migrate"
-                                                                                : "; use a newer server")),
-                    "SCHEMA_VERSION");
+  return WithReason(
+      absl::FailedPreconditionError(absl::StrCat(
+          "the database's schema must be at version ", wanted, ", and is at ", version,
+          version < wanted ? "; run `pactory-server migrate`, or give --migrate" : "; use a newer server")),
+      "SCHEMA_VERSION");
 }
 
 }  // namespace
@@ -83,13 +86,17 @@ struct Server::Parts {
                    wakeups.Signal(job);
                    wakeups.Signal(kQueueTopic);
                  }),
-        reaper({.leases = &leases, .blobs = &blobs, .wakeups = &wakeups, .metrics = &metrics}, {.every = options.reap_every}),
+        reaper({.leases = &leases, .blobs = &blobs, .wakeups = &wakeups, .metrics = &metrics},
+               {.every = options.reap_every}),
         context{.executor = &executor, .authenticator = &authenticator, .metrics = &metrics},
         model_service(context, &models, &blobs),
         dataset_service(context, &datasets, &blobs),
         job_service(context, &jobs, &job_metrics, &admission, &wakeups),
         blob_service(context, {.blobs = &blobs, .leases = &leases, .max_bytes = options.max_blob_bytes}),
-        worker_service(context, {.leases = &leases, .metrics = &job_metrics, .workers = &workers, .wakeups = &wakeups,
+        worker_service(context, {.leases = &leases,
+                                 .metrics = &job_metrics,
+                                 .workers = &workers,
+                                 .wakeups = &wakeups,
                                  .heartbeat_interval = options.heartbeat_interval}),
         status_service(context, &status) {}
 
@@ -152,16 +159,20 @@ absl::Status Server::Parts::StartGrpc() {
   builder.RegisterService(&status_service);
   grpc_server = builder.BuildAndStart();
   if (grpc_server == nullptr || port == 0) {
-    return absl::UnavailableError(absl::StrCat("the gRPC address can't be listened on; is it in use? ", options.listen));
+    return absl::UnavailableError(
+        absl::StrCat("the gRPC address can't be listened on; is it in use? ", options.listen));
   }
   grpc_address = JoinHostPort(listen.host, port);
   return absl::OkStatus();
 }
 
 absl::Status Server::Parts::StartHttp() {
-  PACTORY_ASSIGN_OR_RETURN(
-      pages, HttpPages::Start({.status = &status, .database = database.get(), .chunks = &chunks, .metrics = &metrics, .executor = &executor},
-                              options.http_listen));
+  PACTORY_ASSIGN_OR_RETURN(pages, HttpPages::Start({.status = &status,
+                                                    .database = database.get(),
+                                                    .chunks = &chunks,
+                                                    .metrics = &metrics,
+                                                    .executor = &executor},
+                                                   options.http_listen));
   return absl::OkStatus();
 }
 

@@ -1,4 +1,5 @@
-// The server: stores, services, reaper and pages put together. Used by `pactory-server serve` and by tests. Thread-compatible.
+// The server: stores, services, reaper and pages put together. Used by `pactory-server serve` and by tests.
+// Thread-compatible.
 #pragma once
 
 #include <memory>
@@ -36,8 +37,8 @@ struct ServerOptions {
 
 class Server {
  public:
-  /// Starts a server on a database whose schema is current. FAILED_PRECONDITION where it is not, or where an address that
-  /// other machines reach has no TLS; UNAVAILABLE where the database does not answer or a port is taken.
+  /// Starts a server on a database whose schema is current. FAILED_PRECONDITION where it is not, or where an address
+  /// that other machines reach has no TLS; UNAVAILABLE where the database does not answer or a port is taken.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
 
   /// Stops as Stop does.

@@ -53,10 +53,13 @@ void ServerMetrics::AppendTo(std::string& text) const {
   absl::MutexLock lock(&mutex_);
   AppendHead(text, "pactory_rpc_seconds", "histogram", "Time of RPCs by method and code; streams count whole.");
   for (const auto& [key, histogram] : rpcs_) {
-    histogram.AppendTo(text, "pactory_rpc_seconds", absl::StrCat("method=\"", key.first, "\",code=\"", key.second, "\""));
+    histogram.AppendTo(text, "pactory_rpc_seconds",
+                       absl::StrCat("method=\"", key.first, "\",code=\"", key.second, "\""));
   }
-  AppendHead(text, "pactory_job_seconds", "histogram", "Time of the last attempt of jobs that a worker ended, by final state.");
-  for (const auto& [state, histogram] : jobs_) histogram.AppendTo(text, "pactory_job_seconds", absl::StrCat("state=\"", state, "\""));
+  AppendHead(text, "pactory_job_seconds", "histogram",
+             "Time of the last attempt of jobs that a worker ended, by final state.");
+  for (const auto& [state, histogram] : jobs_)
+    histogram.AppendTo(text, "pactory_job_seconds", absl::StrCat("state=\"", state, "\""));
   AppendHead(text, "pactory_lease_expired_total", "counter", "Leases taken back from workers that were not heard of.");
   absl::StrAppend(&text, "pactory_lease_expired_total ", expired_leases_, "\n");
   AppendHead(text, "pactory_blob_bytes_total", "counter", "Bytes of blobs stored and sent.");

@@ -15,7 +15,8 @@ constexpr Method kGetStatus = {"StatusService/GetStatus", Access::kUser, Traffic
 
 }  // namespace
 
-StatusReader::StatusReader(StatusStore* status, WorkerStore* workers) : status_(*status), workers_(*workers), start_(absl::Now()) {}
+StatusReader::StatusReader(StatusStore* status, WorkerStore* workers)
+    : status_(*status), workers_(*workers), start_(absl::Now()) {}
 
 v1::GetStatusResponse StatusReader::WithoutDatabase() const {
   v1::GetStatusResponse status;
@@ -43,8 +44,8 @@ absl::StatusOr<v1::GetStatusResponse> StatusReader::Read(const std::string& tena
   return status;
 }
 
-grpc::ServerUnaryReactor* StatusService::GetStatus(grpc::CallbackServerContext* grpc_context, const v1::GetStatusRequest*,
-                                                   v1::GetStatusResponse* response) {
+grpc::ServerUnaryReactor* StatusService::GetStatus(grpc::CallbackServerContext* grpc_context,
+                                                   const v1::GetStatusRequest*, v1::GetStatusResponse* response) {
   return RunUnary(context_, grpc_context, kGetStatus, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(*response, reader_.Read(call.caller().tenant_id));
     return absl::OkStatus();

@@ -104,8 +104,9 @@ absl::StatusOr<DatasetFacts> InspectTar(int64_t size_bytes, const ReadExactlyFn&
       return facts;
     }
   }
-  return BadData(absl::StrCat("must have samples of an image and its class (`key.jpg` or `key.png` beside `key.cls`); none of its first ",
-                              samples.size(), " keys has both"));
+  return BadData(absl::StrCat(
+      "must have samples of an image and its class (`key.jpg` or `key.png` beside `key.cls`); none of its first ",
+      samples.size(), " keys has both"));
 }
 
 }  // namespace pactory

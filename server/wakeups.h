@@ -1,5 +1,5 @@
-// Wakes calls that wait for something: watchers of a job, long polls on the queue. What happens in this process and what
-// the database notifies wakes them at once; each also wakes when its time is due, which covers what was missed.
+// Wakes calls that wait for something: watchers of a job, long polls on the queue. What happens in this process and
+// what the database notifies wakes them at once; each also wakes when its time is due, which covers what was missed.
 // Used by WatchJob and LeaseJob. Thread-safe.
 #pragma once
 
@@ -23,8 +23,8 @@ class Wakeups {
   Wakeups();
   ~Wakeups();
 
-  /// Has `wake` called once, when the topic is signalled or `due` is reached, whichever is first; at once where the server
-  /// is stopping. `wake` must not block; it runs on whichever thread signals, never inside this call.
+  /// Has `wake` called once, when the topic is signalled or `due` is reached, whichever is first; at once where the
+  /// server is stopping. `wake` must not block; it runs on whichever thread signals, never inside this call.
   void WaitOnce(const std::string& topic, absl::Time due, std::function<void()> wake);
 
   /// Wakes everybody who waits for a topic.

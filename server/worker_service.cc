@@ -33,7 +33,8 @@ absl::Status CheckArtifact(const v1::Artifact& artifact, std::set<std::string>& 
   if (name.empty() || name == "." || name == ".." || absl::StrContains(name, "/") || absl::StrContains(name, "\\")) {
     return InvalidField("succeeded.artifacts.name", absl::StrCat("must be a file name without a folder: ", name));
   }
-  if (!names.insert(name).second) return InvalidField("succeeded.artifacts.name", absl::StrCat("must be there once: ", name));
+  if (!names.insert(name).second)
+    return InvalidField("succeeded.artifacts.name", absl::StrCat("must be there once: ", name));
   PACTORY_RETURN_IF_ERROR(ParseBlobName("succeeded.artifacts.blob", artifact.blob()).status());
   return CheckText("succeeded.artifacts.media_type", artifact.media_type(), kMaxFileName);
 }
@@ -44,7 +45,8 @@ std::string PlainText(absl::string_view text) {
   for (char& c : plain) {
     if (c == '\0') c = ' ';
   }
-  while (text.size() > kMaxErrorMessage && !plain.empty() && (static_cast<unsigned char>(plain.back()) & 0x80) != 0) plain.pop_back();
+  while (text.size() > kMaxErrorMessage && !plain.empty() && (static_cast<unsigned char>(plain.back()) & 0x80) != 0)
+    plain.pop_back();
   return plain;
 }
 
@@ -55,10 +57,12 @@ absl::Status CheckFinish(const v1::FinishJobRequest& request) {
   if (request.has_failed() && request.failed().reason().empty()) return InvalidField("failed.reason", "must be set");
   if (request.has_failed()) PACTORY_RETURN_IF_ERROR(CheckText("failed.reason", request.failed().reason(), 63));
   if (request.succeeded().artifacts_size() > kMaxArtifacts) {
-    return InvalidField("succeeded.artifacts", absl::StrCat("must be at most ", kMaxArtifacts, ": ", request.succeeded().artifacts_size()));
+    return InvalidField("succeeded.artifacts",
+                        absl::StrCat("must be at most ", kMaxArtifacts, ": ", request.succeeded().artifacts_size()));
   }
   std::set<std::string> names;
-  for (const v1::Artifact& artifact : request.succeeded().artifacts()) PACTORY_RETURN_IF_ERROR(CheckArtifact(artifact, names));
+  for (const v1::Artifact& artifact : request.succeeded().artifacts())
+    PACTORY_RETURN_IF_ERROR(CheckArtifact(artifact, names));
   return absl::OkStatus();
 }
 
@@ -70,7 +74,8 @@ void SetDuration(absl::Duration duration, google::protobuf::Duration& proto) {
 }  // namespace
 
 grpc::ServerUnaryReactor* WorkerService::RegisterWorker(grpc::CallbackServerContext* grpc_context,
-                                                        const v1::RegisterWorkerRequest* request, v1::RegisterWorkerResponse* response) {
+                                                        const v1::RegisterWorkerRequest* request,
+                                                        v1::RegisterWorkerResponse* response) {
   return RunUnary(context_, grpc_context, kRegister, [=, this](const Call&) -> absl::Status {
     const std::string name = absl::StrCat("workers/", request->worker_id());
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("worker_id", "workers", name));
@@ -83,13 +88,14 @@ grpc::ServerUnaryReactor* WorkerService::RegisterWorker(grpc::CallbackServerCont
   });
 }
 
-grpc::ServerUnaryReactor* WorkerService::LeaseJob(grpc::CallbackServerContext* grpc_context, const v1::LeaseJobRequest* request,
-                                                  v1::LeaseJobResponse* response) {
+grpc::ServerUnaryReactor* WorkerService::LeaseJob(grpc::CallbackServerContext* grpc_context,
+                                                  const v1::LeaseJobRequest* request, v1::LeaseJobResponse* response) {
   return StartLeasePoll(context_, grpc_context, *request, response,
                         {.leases = parts_.leases, .workers = parts_.workers, .wakeups = parts_.wakeups});
 }
 
-grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* grpc_context, const v1::HeartbeatRequest* request,
+grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* grpc_context,
+                                                   const v1::HeartbeatRequest* request,
                                                    v1::HeartbeatResponse* response) {
   return RunUnary(context_, grpc_context, kHeartbeat, [=, this](const Call&) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const LeaseRef lease, ParseLease(request->lease()));
@@ -99,7 +105,8 @@ grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* 
   });
 }
 
-grpc::ServerUnaryReactor* WorkerService::ReportMetrics(grpc::CallbackServerContext* grpc_context, const v1::ReportMetricsRequest* request,
+grpc::ServerUnaryReactor* WorkerService::ReportMetrics(grpc::CallbackServerContext* grpc_context,
+                                                       const v1::ReportMetricsRequest* request,
                                                        v1::ReportMetricsResponse*) {
   return RunUnary(context_, grpc_context, kReportMetrics, [=, this](const Call&) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const LeaseRef lease, ParseLease(request->lease()));
@@ -118,7 +125,8 @@ grpc::ServerUnaryReactor* WorkerService::ReportMetrics(grpc::CallbackServerConte
 }
 
 grpc::ServerUnaryReactor* WorkerService::CommitCheckpoint(grpc::CallbackServerContext* grpc_context,
-                                                          const v1::CommitCheckpointRequest* request, v1::CommitCheckpointResponse*) {
+                                                          const v1::CommitCheckpointRequest* request,
+                                                          v1::CommitCheckpointResponse*) {
   return RunUnary(context_, grpc_context, kCommitCheckpoint, [=, this](const Call&) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const LeaseRef lease, ParseLease(request->lease()));
     PACTORY_ASSIGN_OR_RETURN(const std::string sha256, ParseBlobName("checkpoint.blob", request->checkpoint().blob()));
@@ -127,8 +135,8 @@ grpc::ServerUnaryReactor* WorkerService::CommitCheckpoint(grpc::CallbackServerCo
   });
 }
 
-grpc::ServerUnaryReactor* WorkerService::FinishJob(grpc::CallbackServerContext* grpc_context, const v1::FinishJobRequest* request,
-                                                   v1::FinishJobResponse*) {
+grpc::ServerUnaryReactor* WorkerService::FinishJob(grpc::CallbackServerContext* grpc_context,
+                                                   const v1::FinishJobRequest* request, v1::FinishJobResponse*) {
   return RunUnary(context_, grpc_context, kFinish, [=, this](const Call&) { return Finish(*request); });
 }
 
@@ -143,8 +151,8 @@ absl::Status WorkerService::Finish(const v1::FinishJobRequest& request) {
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* WorkerService::ReleaseJob(grpc::CallbackServerContext* grpc_context, const v1::ReleaseJobRequest* request,
-                                                    v1::ReleaseJobResponse*) {
+grpc::ServerUnaryReactor* WorkerService::ReleaseJob(grpc::CallbackServerContext* grpc_context,
+                                                    const v1::ReleaseJobRequest* request, v1::ReleaseJobResponse*) {
   return RunUnary(context_, grpc_context, kRelease, [=, this](const Call&) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const LeaseRef lease, ParseLease(request->lease()));
     PACTORY_RETURN_IF_ERROR(parts_.leases->Release(lease));

@@ -23,15 +23,18 @@ class WorkerService final : public v1::WorkerService::CallbackService {
 
   WorkerService(CallContext context, const Parts& parts) : context_(context), parts_(parts) {}
 
-  grpc::ServerUnaryReactor* RegisterWorker(grpc::CallbackServerContext* grpc_context, const v1::RegisterWorkerRequest* request,
+  grpc::ServerUnaryReactor* RegisterWorker(grpc::CallbackServerContext* grpc_context,
+                                           const v1::RegisterWorkerRequest* request,
                                            v1::RegisterWorkerResponse* response) override;
   grpc::ServerUnaryReactor* LeaseJob(grpc::CallbackServerContext* grpc_context, const v1::LeaseJobRequest* request,
                                      v1::LeaseJobResponse* response) override;
   grpc::ServerUnaryReactor* Heartbeat(grpc::CallbackServerContext* grpc_context, const v1::HeartbeatRequest* request,
                                       v1::HeartbeatResponse* response) override;
-  grpc::ServerUnaryReactor* ReportMetrics(grpc::CallbackServerContext* grpc_context, const v1::ReportMetricsRequest* request,
+  grpc::ServerUnaryReactor* ReportMetrics(grpc::CallbackServerContext* grpc_context,
+                                          const v1::ReportMetricsRequest* request,
                                           v1::ReportMetricsResponse* response) override;
-  grpc::ServerUnaryReactor* CommitCheckpoint(grpc::CallbackServerContext* grpc_context, const v1::CommitCheckpointRequest* request,
+  grpc::ServerUnaryReactor* CommitCheckpoint(grpc::CallbackServerContext* grpc_context,
+                                             const v1::CommitCheckpointRequest* request,
                                              v1::CommitCheckpointResponse* response) override;
   grpc::ServerUnaryReactor* FinishJob(grpc::CallbackServerContext* grpc_context, const v1::FinishJobRequest* request,
                                       v1::FinishJobResponse* response) override;

@@ -19,7 +19,9 @@ constexpr int64_t kZip64LocatorSize = 20;
 constexpr int64_t kZip64EndSize = 56;
 constexpr uint64_t kInZip64 = 0xffffffff;
 
-absl::Status NotNpz() { return BadData("must be a .npz file (a zip of .npy arrays); this one is truncated, damaged or something else"); }
+absl::Status NotNpz() {
+  return BadData("must be a .npz file (a zip of .npy arrays); this one is truncated, damaged or something else");
+}
 
 // Little-endian; 0 beyond the end, which the callers' own checks then refuse.
 uint64_t Number(absl::string_view bytes, size_t offset, int size) {
@@ -47,12 +49,14 @@ absl::StatusOr<Directory> FindDirectory(int64_t size_bytes, const ReadExactlyFn&
     if (locator_offset < 0) return NotNpz();
     PACTORY_ASSIGN_OR_RETURN(const std::string locator, read(locator_offset, kZip64LocatorSize));
     const uint64_t end64_offset = Number(locator, 8, 8);
-    if (!absl::StartsWith(locator, "PK\x06\x07") || end64_offset > static_cast<uint64_t>(size_bytes - kZip64EndSize)) return NotNpz();
+    if (!absl::StartsWith(locator, "PK\x06\x07") || end64_offset > static_cast<uint64_t>(size_bytes - kZip64EndSize))
+      return NotNpz();
     PACTORY_ASSIGN_OR_RETURN(const std::string end64, read(static_cast<int64_t>(end64_offset), kZip64EndSize));
     size = Number(end64, 40, 8);
     offset = Number(end64, 48, 8);
   }
-  if (size > static_cast<uint64_t>(kMaxDirectory)) return BadData(absl::StrCat("must be a .npz with a directory of at most 1 MiB: ", size));
+  if (size > static_cast<uint64_t>(kMaxDirectory))
+    return BadData(absl::StrCat("must be a .npz with a directory of at most 1 MiB: ", size));
   if (offset > static_cast<uint64_t>(size_bytes) || size > static_cast<uint64_t>(size_bytes) - offset) return NotNpz();
   return Directory{static_cast<int64_t>(offset), static_cast<int64_t>(size)};
 }
@@ -94,7 +98,8 @@ absl::StatusOr<std::vector<ZipEntry>> ReadZipDirectory(int64_t size_bytes, const
     uint64_t uncompressed = Number(view, at + 24, 4);
     uint64_t offset = Number(view, at + 42, 4);
     ReadZip64(view.substr(at + kFixedSize + name_size, extra_size), uncompressed, compressed, offset);
-    if (offset > static_cast<uint64_t>(size_bytes) || compressed > static_cast<uint64_t>(size_bytes) || uncompressed > (uint64_t{1} << 50)) {
+    if (offset > static_cast<uint64_t>(size_bytes) || compressed > static_cast<uint64_t>(size_bytes) ||
+        uncompressed > (uint64_t{1} << 50)) {
       return NotNpz();
     }
     ZipEntry entry;
@@ -114,12 +119,14 @@ absl::StatusOr<std::string> ReadEntryStart(const ZipEntry& entry, int64_t size, 
   if (absl::IsOutOfRange(header.status())) return NotNpz();
   PACTORY_RETURN_IF_ERROR(header.status());
   if (!absl::StartsWith(*header, "PK\x03\x04")) return NotNpz();
-  const int64_t content = entry.header_offset + kLocalHeaderSize + static_cast<int64_t>(Number(*header, 26, 2) + Number(*header, 28, 2));
+  const int64_t content =
+      entry.header_offset + kLocalHeaderSize + static_cast<int64_t>(Number(*header, 26, 2) + Number(*header, 28, 2));
   auto raw = read(content, std::min(size, entry.compressed_size));
   if (absl::IsOutOfRange(raw.status())) return NotNpz();
   PACTORY_RETURN_IF_ERROR(raw.status());
   if (entry.method == 0) return raw;
-  if (entry.method != Z_DEFLATED) return BadData(absl::StrCat("must be stored or deflated: ", entry.name.substr(0, 100), " method=", entry.method));
+  if (entry.method != Z_DEFLATED)
+    return BadData(absl::StrCat("must be stored or deflated: ", entry.name.substr(0, 100), " method=", entry.method));
 
   z_stream stream = {};
   constexpr int kRawDeflate = -MAX_WBITS;

@@ -19,8 +19,8 @@ struct ZipEntry {
   int64_t header_offset = 0;
 };
 
-/// Returns the entries of a zip file (zip64 too). INVALID_ARGUMENT where it is none, is cut off, or its directory is larger
-/// than 1 MiB.
+/// Returns the entries of a zip file (zip64 too). INVALID_ARGUMENT where it is none, is cut off, or its directory is
+/// larger than 1 MiB.
 absl::StatusOr<std::vector<ZipEntry>> ReadZipDirectory(int64_t size_bytes, const ReadExactlyFn& read);
 
 /// Returns the first bytes of an entry's content, at most `size`.

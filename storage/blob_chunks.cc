@@ -11,7 +11,8 @@
 namespace pactory {
 namespace {
 
-// The key-share lock keeps the reaper from taking the lease away between the check and the write, and lets heartbeats pass.
+// The key-share lock keeps the reaper from taking the lease away between the check and the write, and lets heartbeats
+// pass.
 constexpr char kAppendChunk[] = R"sql(
 WITH held AS (
   SELECT 1 FROM job_lease WHERE job_id = $6::uuid AND fence = $7::bigint FOR KEY SHARE
@@ -39,7 +40,8 @@ BlobChunks::BlobChunks(std::string connection_string, int pool_size)
           pool_size, [this] { return LibpqConnection::Open(connection_string_); },
           [](LibpqConnection& connection) { return connection.IsUsable(); }) {}
 
-absl::StatusOr<LibpqResult> BlobChunks::Exec(absl::string_view name, const char* sql, const std::vector<LibpqParam>& params) {
+absl::StatusOr<LibpqResult> BlobChunks::Exec(absl::string_view name, const char* sql,
+                                             const std::vector<LibpqParam>& params) {
   PACTORY_ASSIGN_OR_RETURN(auto connection, pool_.Acquire(kPoolWait));
   auto result = connection->Exec(name, sql, params);
   if (absl::IsUnavailable(result.status())) {
@@ -61,17 +63,24 @@ absl::Status BlobChunks::Append(const Place& place, absl::string_view data) {
     lease_job.value = place.lease->job_id;
     lease_fence.value = fence;
   }
-  PACTORY_ASSIGN_OR_RETURN(const LibpqResult stored,
-                           Exec("blob.append_chunk", kAppendChunk,
-                                {{place.tenant_id}, {place.upload_id}, {offset}, {size}, {crc}, lease_job, lease_fence,
-                                 {data, Format::kBinary}}));
+  PACTORY_ASSIGN_OR_RETURN(const LibpqResult stored, Exec("blob.append_chunk", kAppendChunk,
+                                                          {{place.tenant_id},
+                                                           {place.upload_id},
+                                                           {offset},
+                                                           {size},
+                                                           {crc},
+                                                           lease_job,
+                                                           lease_fence,
+                                                           {data, Format::kBinary}}));
   if (stored.rows() == 1) return absl::OkStatus();
   if (place.lease.has_value()) {
     PACTORY_ASSIGN_OR_RETURN(const LibpqResult held, Exec("blob.lease_held", kLeaseHeld, {lease_job, lease_fence}));
     if (held.rows() == 0) return LeaseLost(*place.lease);
   }
-  return WithReason(absl::AbortedError(absl::StrCat("the upload must stand at the offset written; ask QueryWriteStatus and go on from "
-                                                    "there: upload=", place.upload_id, " offset=", place.offset)),
+  return WithReason(absl::AbortedError(
+                        absl::StrCat("the upload must stand at the offset written; ask QueryWriteStatus and go on from "
+                                     "there: upload=",
+                                     place.upload_id, " offset=", place.offset)),
                     "WRONG_OFFSET");
 }
 
@@ -81,7 +90,8 @@ absl::StatusOr<std::string> BlobChunks::Read(const std::string& blob_id, int64_t
   if (found.rows() == 0) return absl::NotFoundError(absl::StrCat("the blob has no such chunk: index=", index));
   const absl::string_view data = found.Bytes(0, 1);
   if (Crc32c(data) != static_cast<uint32_t>(found.Int64(0, 0))) {
-    return WithReason(absl::DataLossError(absl::StrCat("the checksum of a stored chunk is wrong: index=", index)), "CHUNK_DAMAGED");
+    return WithReason(absl::DataLossError(absl::StrCat("the checksum of a stored chunk is wrong: index=", index)),
+                      "CHUNK_DAMAGED");
   }
   return std::string(data);
 }

@@ -1,4 +1,5 @@
-// The bytes of blobs, in chunks of 1 MiB, read and written in binary form through libpq. Used by BlobStore. Thread-safe.
+// The bytes of blobs, in chunks of 1 MiB, read and written in binary form through libpq. Used by BlobStore.
+// Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,8 @@ class BlobChunks {
     std::optional<LeaseRef> lease;
   };
 
-  /// Stores the chunk and moves the upload's committed size, in one statement. ABORTED with reason `LEASE_LOST`, or with
-  /// reason `WRONG_OFFSET` where the upload does not stand at `place.offset`.
+  /// Stores the chunk and moves the upload's committed size, in one statement. ABORTED with reason `LEASE_LOST`, or
+  /// with reason `WRONG_OFFSET` where the upload does not stand at `place.offset`.
   absl::Status Append(const Place& place, absl::string_view data);
 
   /// Returns one chunk. DATA_LOSS where its checksum is wrong, NOT_FOUND where there is none.

@@ -44,7 +44,8 @@ WITH whole AS (
 SELECT mine.blob_id FROM mine, joined)sql";
 
 constexpr char kDropUpload[] =
-    "DELETE FROM blob WHERE complete_time IS NULL AND id = (SELECT blob_id FROM blob_upload WHERE tenant_id = $1 AND upload_id = $2)";
+    "DELETE FROM blob WHERE complete_time IS NULL AND id = (SELECT blob_id FROM blob_upload WHERE tenant_id = $1 AND "
+    "upload_id = $2)";
 
 constexpr char kDropOldUploads[] = R"sql(
 WITH old AS (
@@ -62,9 +63,11 @@ WHERE b.complete_time IS NOT NULL AND b.use_time < now() - $1::interval
 LIMIT 100)sql";
 
 absl::Status DigestMismatch(const UploadSpec& spec, absl::string_view digest) {
-  return WithReason(InvalidField("sha256", absl::StrCat("must be the digest of the bytes that were sent; send them again under a new "
-                                                        "upload_id: promised=", spec.sha256, " computed=", digest)),
-                    "DIGEST_MISMATCH");
+  return WithReason(
+      InvalidField("sha256", absl::StrCat("must be the digest of the bytes that were sent; send them again under a new "
+                                          "upload_id: promised=",
+                                          spec.sha256, " computed=", digest)),
+      "DIGEST_MISMATCH");
 }
 
 UploadState StateOf(const pqxx::row& row) {
@@ -74,7 +77,8 @@ UploadState StateOf(const pqxx::row& row) {
 }  // namespace
 
 absl::Status BlobNotFound(absl::string_view sha256) {
-  return WithReason(absl::NotFoundError(absl::StrCat("there is no such blob; upload it first: blobs/", sha256)), "NOT_FOUND");
+  return WithReason(absl::NotFoundError(absl::StrCat("there is no such blob; upload it first: blobs/", sha256)),
+                    "NOT_FOUND");
 }
 
 absl::StatusOr<UploadState> BlobStore::BeginUpload(const UploadSpec& spec) {
@@ -82,27 +86,31 @@ absl::StatusOr<UploadState> BlobStore::BeginUpload(const UploadSpec& spec) {
   const auto find = [&](pqxx::transaction_base& transaction, const pqxx::result& found) -> absl::Status {
     state = StateOf(found[0]);
     if (found[0][3].as<std::string>() != spec.sha256 || found[0][4].as<int64_t>() != spec.size_bytes) {
-      return InvalidField("upload_id", absl::StrCat("must be new for other bytes; it was started with sha256=",
-                                                    found[0][3].as<std::string>(), " size_bytes=", found[0][4].as<int64_t>()));
+      return InvalidField("upload_id",
+                          absl::StrCat("must be new for other bytes; it was started with sha256=",
+                                       found[0][3].as<std::string>(), " size_bytes=", found[0][4].as<int64_t>()));
     }
     return absl::OkStatus();
   };
-  const absl::Status begun = database_.TransactRepeatable("blob.begin_upload", [&](pqxx::transaction_base& transaction) -> absl::Status {
-    const pqxx::result whole = transaction.exec_params(kFindWhole, spec.tenant_id, spec.sha256);
-    if (!whole.empty()) {
-      state = {.blob_id = whole[0][0].as<std::string>(), .committed_size = whole[0][1].as<int64_t>(), .complete = true};
-      if (state.committed_size != spec.size_bytes) {
-        return InvalidField("size_bytes", absl::StrCat("must be the size of the blob with this digest: ", state.committed_size));
-      }
-      return absl::OkStatus();
-    }
-    pqxx::result found = transaction.exec_params(kFindUpload, spec.tenant_id, spec.upload_id);
-    if (found.empty()) {
-      transaction.exec_params(kStartUpload, spec.tenant_id, spec.upload_id, spec.sha256, spec.size_bytes);
-      found = transaction.exec_params(kFindUpload, spec.tenant_id, spec.upload_id);
-    }
-    return find(transaction, found);
-  });
+  const absl::Status begun =
+      database_.TransactRepeatable("blob.begin_upload", [&](pqxx::transaction_base& transaction) -> absl::Status {
+        const pqxx::result whole = transaction.exec_params(kFindWhole, spec.tenant_id, spec.sha256);
+        if (!whole.empty()) {
+          state = {
+              .blob_id = whole[0][0].as<std::string>(), .committed_size = whole[0][1].as<int64_t>(), .complete = true};
+          if (state.committed_size != spec.size_bytes) {
+            return InvalidField("size_bytes",
+                                absl::StrCat("must be the size of the blob with this digest: ", state.committed_size));
+          }
+          return absl::OkStatus();
+        }
+        pqxx::result found = transaction.exec_params(kFindUpload, spec.tenant_id, spec.upload_id);
+        if (found.empty()) {
+          transaction.exec_params(kStartUpload, spec.tenant_id, spec.upload_id, spec.sha256, spec.size_bytes);
+          found = transaction.exec_params(kFindUpload, spec.tenant_id, spec.upload_id);
+        }
+        return find(transaction, found);
+      });
   if (!absl::IsAlreadyExists(begun)) {
     PACTORY_RETURN_IF_ERROR(begun);
     return state;
@@ -152,11 +160,12 @@ absl::Status BlobStore::FinishUpload(const UploadSpec& spec, const std::string& 
     const pqxx::result held = transaction.exec_params(kHoldLease, spec.lease->job_id, spec.lease->fence);
     return held.empty() ? LeaseLost(*spec.lease) : absl::OkStatus();
   };
-  const absl::Status finished = database_.TransactRepeatable("blob.finish_upload", [&](pqxx::transaction_base& transaction) -> absl::Status {
-    PACTORY_RETURN_IF_ERROR(hold_lease(transaction));
-    transaction.exec_params0(kComplete, spec.tenant_id, spec.upload_id, spec.size_bytes);
-    return absl::OkStatus();
-  });
+  const absl::Status finished =
+      database_.TransactRepeatable("blob.finish_upload", [&](pqxx::transaction_base& transaction) -> absl::Status {
+        PACTORY_RETURN_IF_ERROR(hold_lease(transaction));
+        transaction.exec_params0(kComplete, spec.tenant_id, spec.upload_id, spec.size_bytes);
+        return absl::OkStatus();
+      });
   if (!absl::IsAlreadyExists(finished)) return finished;
   return database_.TransactRepeatable("blob.join_whole", [&](pqxx::transaction_base& transaction) -> absl::Status {
     PACTORY_RETURN_IF_ERROR(hold_lease(transaction));
@@ -190,7 +199,8 @@ absl::StatusOr<std::string> BlobStore::ReadSome(const BlobInfo& blob, int64_t of
 
 absl::StatusOr<std::string> BlobStore::ReadExactly(const BlobInfo& blob, int64_t offset, int64_t size) {
   if (offset < 0 || size < 0 || offset > blob.size_bytes || size > blob.size_bytes - offset) {
-    return absl::OutOfRangeError(absl::StrCat("the file ends too early: size=", blob.size_bytes, " wanted=", size, " at=", offset));
+    return absl::OutOfRangeError(
+        absl::StrCat("the file ends too early: size=", blob.size_bytes, " wanted=", size, " at=", offset));
   }
   std::string bytes;
   while (static_cast<int64_t>(bytes.size()) < size) {

@@ -51,17 +51,20 @@ class BlobStore {
   absl::StatusOr<UploadState> GetUpload(const std::string& tenant_id, const std::string& upload_id);
 
   /// Stores one chunk durably; see BlobChunks::Append.
-  absl::Status AppendChunk(const BlobChunks::Place& place, absl::string_view data) { return chunks_.Append(place, data); }
+  absl::Status AppendChunk(const BlobChunks::Place& place, absl::string_view data) {
+    return chunks_.Append(place, data);
+  }
 
-  /// Makes the blob whole. `digest` is what was computed while the bytes came, "" where that was not from the first byte
-  /// on: then it is computed from the stored chunks. INVALID_ARGUMENT with reason `DIGEST_MISMATCH` where it is not the
-  /// one promised; the upload is then gone.
+  /// Makes the blob whole. `digest` is what was computed while the bytes came, "" where that was not from the first
+  /// byte on: then it is computed from the stored chunks. INVALID_ARGUMENT with reason `DIGEST_MISMATCH` where it is
+  /// not the one promised; the upload is then gone.
   absl::Status FinishUpload(const UploadSpec& spec, const std::string& digest);
 
   /// Finds a whole blob of the tenant by its digest; NOT_FOUND, the same for one that belongs to another tenant.
   absl::StatusOr<BlobInfo> Find(const std::string& tenant_id, const std::string& sha256);
 
-  /// Returns at most `size` bytes from `offset`, fewer where the chunk or the blob ends: never more than kBlobChunkSize.
+  /// Returns at most `size` bytes from `offset`, fewer where the chunk or the blob ends: never more than
+  /// kBlobChunkSize.
   absl::StatusOr<std::string> ReadSome(const BlobInfo& blob, int64_t offset, int64_t size);
 
   /// Returns exactly `size` bytes from `offset`. OUT_OF_RANGE where the blob is shorter.

@@ -26,9 +26,11 @@ absl::StatusOr<std::string> ConnectionString(absl::string_view url) {
     return absl::InvalidArgumentError(
         "the database URL must look like postgresql://user:password@host:5432/name or host=... dbname=...");
   }
-  std::map<std::string, std::string> values = {
-      {"connect_timeout", "5"}, {"application_name", "pactory-server"}, {"tcp_user_timeout", "15000"},
-      {"keepalives_idle", "10"}, {"keepalives_interval", "5"}};
+  std::map<std::string, std::string> values = {{"connect_timeout", "5"},
+                                               {"application_name", "pactory-server"},
+                                               {"tcp_user_timeout", "15000"},
+                                               {"keepalives_idle", "10"},
+                                               {"keepalives_interval", "5"}};
   for (const PQconninfoOption* option = parsed; option->keyword != nullptr; ++option) {
     if (option->val != nullptr) values[option->keyword] = option->val;
   }

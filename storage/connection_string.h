@@ -8,8 +8,9 @@
 
 namespace pactory {
 
-/// Returns `url` (a postgresql:// URL or `key=value` pairs) as `key=value` pairs with the settings every connection of ours
-/// has: connect and statement timeouts, UTC. INVALID_ARGUMENT where it is neither; the message never holds the URL.
+/// Returns `url` (a postgresql:// URL or `key=value` pairs) as `key=value` pairs with the settings every connection of
+/// ours has: connect and statement timeouts, UTC. INVALID_ARGUMENT where it is neither; the message never holds the
+/// URL.
 absl::StatusOr<std::string> ConnectionString(absl::string_view url);
 
 }  // namespace pactory

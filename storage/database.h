@@ -39,11 +39,12 @@ class Database {
   /// Runs `work`, each statement on its own. For one statement, which is atomic by itself.
   absl::Status Query(absl::string_view name, Work work);
 
-  /// Runs `work` in one transaction: committed when it returns OK, else rolled back. UNKNOWN where the database was lost
-  /// during the commit.
+  /// Runs `work` in one transaction: committed when it returns OK, else rolled back. UNKNOWN where the database was
+  /// lost during the commit.
   absl::Status Transact(absl::string_view name, Work work);
 
-  /// As Transact, for work that may be done twice: a commit with an unknown outcome is UNAVAILABLE, so that callers repeat it.
+  /// As Transact, for work that may be done twice: a commit with an unknown outcome is UNAVAILABLE, so that callers
+  /// repeat it.
   absl::Status TransactRepeatable(absl::string_view name, Work work);
 
   /// The address as given, for connections of another kind (blob chunks, notifications).

@@ -22,12 +22,14 @@ constexpr char kSelectDataset[] =
 
 constexpr char kInsertDataset[] = R"sql(
 INSERT INTO dataset (tenant_id, display_name, blob_id, format, sample_dims, labelled, request_id, request_sha256)
-SELECT $1, $2, b.id, $4::dataset_format, nullif($5, '-')::bigint[], nullif($6, '-')::boolean, nullif($7, '')::uuid, $8 FROM blob b
+SELECT $1, $2, b.id, $4::dataset_format, nullif($5, '-')::bigint[], nullif($6, '-')::boolean, nullif($7, '')::uuid, $8
+FROM blob b
 WHERE b.tenant_id = $1 AND b.sha256 = $3 AND b.complete_time IS NOT NULL
 ON CONFLICT (tenant_id, request_id) DO NOTHING RETURNING id)sql";
 
 constexpr char kDatasetUsed[] =
-    "SELECT id FROM job WHERE (train_dataset_id = $1 OR eval_dataset_id = $1) AND state IN ('PENDING', 'RUNNING', 'CANCELLING') "
+    "SELECT id FROM job WHERE (train_dataset_id = $1 OR eval_dataset_id = $1) AND state IN ('PENDING', 'RUNNING', "
+    "'CANCELLING') "
     "LIMIT 1";
 
 StoredDataset DatasetOf(const pqxx::row& row) {
@@ -58,17 +60,19 @@ absl::Status DatasetNotFound(const std::string& id) {
 
 }  // namespace
 
-absl::StatusOr<v1::Dataset> DatasetStore::Create(const std::string& tenant_id, const StoredDataset& stored, const RequestKey& key) {
+absl::StatusOr<v1::Dataset> DatasetStore::Create(const std::string& tenant_id, const StoredDataset& stored,
+                                                 const RequestKey& key) {
   const v1::Dataset& dataset = stored.dataset;
   const std::string sha256 = IdOf("blobs", dataset.blob());
-  const std::string dims =
-      stored.facts.sample_dims.has_value() ? absl::StrCat("{", absl::StrJoin(*stored.facts.sample_dims, ","), "}") : "-";
+  const std::string dims = stored.facts.sample_dims.has_value()
+                               ? absl::StrCat("{", absl::StrJoin(*stored.facts.sample_dims, ","), "}")
+                               : "-";
   const std::string labelled = stored.facts.labelled.has_value() ? (*stored.facts.labelled ? "true" : "false") : "-";
   std::string id;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.create", [&](pqxx::transaction_base& statement) {
     const pqxx::result made =
-        statement.exec_params(kInsertDataset, tenant_id, dataset.display_name(), sha256, v1::Dataset::Format_Name(dataset.format()), dims,
-                              labelled, key.id, key.sha256);
+        statement.exec_params(kInsertDataset, tenant_id, dataset.display_name(), sha256,
+                              v1::Dataset::Format_Name(dataset.format()), dims, labelled, key.id, key.sha256);
     if (!made.empty()) id = made[0][0].as<std::string>();
     return absl::OkStatus();
   }));
@@ -81,17 +85,19 @@ absl::StatusOr<v1::Dataset> DatasetStore::Create(const std::string& tenant_id, c
   return BlobNotFound(sha256);
 }
 
-absl::StatusOr<std::optional<v1::Dataset>> DatasetStore::FindByRequest(const std::string& tenant_id, const RequestKey& key) {
+absl::StatusOr<std::optional<v1::Dataset>> DatasetStore::FindByRequest(const std::string& tenant_id,
+                                                                       const RequestKey& key) {
   std::optional<v1::Dataset> dataset;
   if (key.id.empty()) return dataset;
-  PACTORY_RETURN_IF_ERROR(database_.Query("dataset.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found =
-        statement.exec_params(absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.request_id = $2"), tenant_id, key.id);
-    if (found.empty()) return absl::OkStatus();
-    if (TextOr(found[0][6]) != key.sha256) return RequestIdReused(key);
-    dataset = DatasetOf(found[0]).dataset;
-    return absl::OkStatus();
-  }));
+  PACTORY_RETURN_IF_ERROR(
+      database_.Query("dataset.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
+        const pqxx::result found = statement.exec_params(
+            absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.request_id = $2"), tenant_id, key.id);
+        if (found.empty()) return absl::OkStatus();
+        if (TextOr(found[0][6]) != key.sha256) return RequestIdReused(key);
+        dataset = DatasetOf(found[0]).dataset;
+        return absl::OkStatus();
+      }));
   return dataset;
 }
 
@@ -99,7 +105,8 @@ absl::StatusOr<StoredDataset> DatasetStore::Get(const std::string& tenant_id, co
   if (!IsUuid(id)) return DatasetNotFound(id);
   StoredDataset stored;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.get", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found = statement.exec_params(absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.id = $2"), tenant_id, id);
+    const pqxx::result found =
+        statement.exec_params(absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.id = $2"), tenant_id, id);
     if (found.empty()) return DatasetNotFound(id);
     stored = DatasetOf(found[0]);
     return absl::OkStatus();
@@ -116,8 +123,9 @@ absl::StatusOr<v1::ListDatasetsResponse> DatasetStore::List(const std::string& t
   v1::ListDatasetsResponse response;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.list", [&](pqxx::transaction_base& statement) {
     const pqxx::result rows = statement.exec_params(
-        absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND (d.create_time, d.id) < (" PACTORY_TIME("$2") ", $3::uuid) "
-                     "ORDER BY d.create_time DESC, d.id DESC LIMIT $4"),
+        absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND (d.create_time, d.id) < (" PACTORY_TIME(
+                                         "$2") ", $3::uuid) "
+                                               "ORDER BY d.create_time DESC, d.id DESC LIMIT $4"),
         tenant_id, after.position, after.id, page.size + 1);
     for (const auto& row : rows) {
       if (response.datasets_size() == page.size) {
@@ -136,12 +144,14 @@ absl::Status DatasetStore::Delete(const std::string& tenant_id, const std::strin
   if (!IsUuid(id)) return DatasetNotFound(id);
   return database_.Transact("dataset.delete", [&](pqxx::transaction_base& transaction) -> absl::Status {
     // The lock comes first: a job that is being created holds a share of it until its row can be seen.
-    const pqxx::result held = transaction.exec_params("SELECT 1 FROM dataset WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, id);
+    const pqxx::result held =
+        transaction.exec_params("SELECT 1 FROM dataset WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, id);
     if (held.empty()) return DatasetNotFound(id);
     const pqxx::result user = transaction.exec_params(kDatasetUsed, id);
     if (!user.empty()) {
-      return WithReason(absl::FailedPreconditionError(absl::StrCat(
-                            "the dataset is used by a job that is not finished; cancel it or wait: jobs/", user[0][0].as<std::string>())),
+      return WithReason(absl::FailedPreconditionError(
+                            absl::StrCat("the dataset is used by a job that is not finished; cancel it or wait: jobs/",
+                                         user[0][0].as<std::string>())),
                         "IN_USE");
     }
     transaction.exec_params0("DELETE FROM dataset WHERE id = $1", id);

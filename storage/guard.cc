@@ -24,8 +24,8 @@ absl::Status StatusOfPgException(absl::string_view query_name) {
     throw;
   } catch (const pqxx::in_doubt_error& error) {
     spdlog::error("database: query={} {}", std::string(query_name), error.what());
-    return absl::UnknownError(absl::StrCat("the database was lost during a commit, so it is unknown whether it was done: query=",
-                                           query_name));
+    return absl::UnknownError(absl::StrCat(
+        "the database was lost during a commit, so it is unknown whether it was done: query=", query_name));
   } catch (const pqxx::broken_connection& error) {
     return DatabaseUnavailable(query_name, error.what());
   } catch (const pqxx::unique_violation& error) {

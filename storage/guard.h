@@ -8,9 +8,10 @@ namespace pactory {
 
 /// Returns the status of the exception that is being handled, and logs what the client must not see.
 ///
-/// unique_violation gives ALREADY_EXISTS, foreign_key_violation FAILED_PRECONDITION, serialization failures and deadlocks
-/// ABORTED (reason `CONFLICT`), a lost or refusing database UNAVAILABLE (reason `DATABASE_UNAVAILABLE`), a commit whose
-/// outcome is unknown UNKNOWN (never to be retried blindly), all else INTERNAL. Requires: called in a catch block.
+/// unique_violation gives ALREADY_EXISTS, foreign_key_violation FAILED_PRECONDITION, serialization failures and
+/// deadlocks ABORTED (reason `CONFLICT`), a lost or refusing database UNAVAILABLE (reason `DATABASE_UNAVAILABLE`), a
+/// commit whose outcome is unknown UNKNOWN (never to be retried blindly), all else INTERNAL. Requires: called in a
+/// catch block.
 absl::Status StatusOfPgException(absl::string_view query_name);
 
 /// Runs `fn`, which may throw libpqxx's exceptions, and returns its status or that of the exception.

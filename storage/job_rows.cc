@@ -11,7 +11,8 @@ absl::StatusOr<v1::Job> JobOf(const pqxx::row& row) {
   job.set_display_name(row[1].as<std::string>());
   if (!ParseBytes(row[2], *job.mutable_spec())) return absl::DataLossError("a stored job can't be read");
   v1::Job::State state = v1::Job::STATE_UNSPECIFIED;
-  if (!v1::Job::State_Parse(row[3].as<std::string>(), &state)) return absl::DataLossError("a stored job's state is unknown");
+  if (!v1::Job::State_Parse(row[3].as<std::string>(), &state))
+    return absl::DataLossError("a stored job's state is unknown");
   job.set_state(state);
   job.set_attempt(row[4].as<int>());
   job.set_lost_attempts(row[5].as<int>());
@@ -36,7 +37,8 @@ absl::Status JobNotFound(const std::string& id) {
 
 void LogJobEvent(pqxx::transaction_base& transaction, const std::string& job_id, const std::string& kind) {
   transaction.exec_params0(
-      "INSERT INTO job_event (job_id, kind, fence, worker_id) SELECT id, $2, fence, worker_id FROM job WHERE id = $1", job_id, kind);
+      "INSERT INTO job_event (job_id, kind, fence, worker_id) SELECT id, $2, fence, worker_id FROM job WHERE id = $1",
+      job_id, kind);
 }
 
 }  // namespace pactory

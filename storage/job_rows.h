@@ -13,9 +13,10 @@ namespace pactory {
 
 /// Columns that JobOf reads, of `job j LEFT JOIN job_lease l`. The caller adds one more: the queue position.
 inline constexpr char kJobColumns[] =
-    "j.id, j.display_name, j.spec, j.state, j.attempt, j.lost_attempts, coalesce(l.progress, j.progress), j.error_reason, "
-    "j.error_message, j.worker_id, " PACTORY_MICROS("j.create_time") ", " PACTORY_MICROS("j.start_time") ", "
-    PACTORY_MICROS("j.end_time") ", ";
+    "j.id, j.display_name, j.spec, j.state, j.attempt, j.lost_attempts, coalesce(l.progress, j.progress), "
+    "j.error_reason, "
+    "j.error_message, j.worker_id, " PACTORY_MICROS("j.create_time") ", " PACTORY_MICROS(
+        "j.start_time") ", " PACTORY_MICROS("j.end_time") ", ";
 
 /// Place in the queue of one job: an index range scan of the jobs before it.
 inline constexpr char kQueuePosition[] =

@@ -15,8 +15,8 @@ namespace {
 // The model and the datasets are the tenant's own, or the job is not made.
 constexpr char kInsertJob[] = R"sql(
 WITH made AS (
-  INSERT INTO job (tenant_id, display_name, spec, model_id, train_dataset_id, eval_dataset_id, priority, max_attempts, deadline,
-                   request_id, request_sha256)
+  INSERT INTO job (tenant_id, display_name, spec, model_id, train_dataset_id, eval_dataset_id, priority, max_attempts,
+                   deadline, request_id, request_sha256)
   SELECT $1, $2, $3, m.id, t.id, e.id, $7, $8, $9::double precision * interval '1 second', nullif($10, '')::uuid, $11
   FROM model m, dataset t, dataset e
   WHERE m.tenant_id = $1 AND m.id = $4 AND t.tenant_id = $1 AND t.id = $5 AND e.tenant_id = $1 AND e.id = $6
@@ -36,13 +36,16 @@ UPDATE job SET state = 'CANCELLED', cancel_time = now(), end_time = now()
 FROM taken WHERE job.id = taken.job_id AND job.state = 'PENDING' RETURNING job.id)sql";
 
 constexpr char kCancelRunning[] =
-    "UPDATE job SET state = 'CANCELLING', cancel_time = now() WHERE id = $2 AND tenant_id = $1 AND state = 'RUNNING' RETURNING id";
+    "UPDATE job SET state = 'CANCELLING', cancel_time = now() WHERE id = $2 AND tenant_id = $1 AND state = 'RUNNING' "
+    "RETURNING id";
 
 constexpr char kPositions[] =
-    "WITH place AS (SELECT job_id, row_number() OVER (ORDER BY priority, create_time, job_id) - 1 AS position FROM job_ready) ";
+    "WITH place AS (SELECT job_id, row_number() OVER (ORDER BY priority, create_time, job_id) - 1 AS position FROM "
+    "job_ready) ";
 
 std::string SelectOne() {
-  return absl::StrCat("SELECT ", kJobColumns, kQueuePosition, ", j.request_sha256 FROM job j LEFT JOIN job_lease l ON l.job_id = j.id ");
+  return absl::StrCat("SELECT ", kJobColumns, kQueuePosition,
+                      ", j.request_sha256 FROM job j LEFT JOIN job_lease l ON l.job_id = j.id ");
 }
 
 void Notify(pqxx::transaction_base& transaction, const std::string& job_id) {
@@ -56,9 +59,10 @@ absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1:
   const double deadline_seconds = static_cast<double>(spec.deadline().seconds()) + spec.deadline().nanos() * 1e-9;
   std::string id;
   PACTORY_RETURN_IF_ERROR(database_.Transact("job.create", [&](pqxx::transaction_base& transaction) {
-    const pqxx::result made = transaction.exec_params(
-        kInsertJob, tenant_id, job.display_name(), BytesOf(spec), IdOf("models", spec.model()), IdOf("datasets", spec.train_dataset()),
-        IdOf("datasets", spec.eval_dataset()), spec.priority(), spec.max_attempts(), deadline_seconds, key.id, key.sha256);
+    const pqxx::result made =
+        transaction.exec_params(kInsertJob, tenant_id, job.display_name(), BytesOf(spec), IdOf("models", spec.model()),
+                                IdOf("datasets", spec.train_dataset()), IdOf("datasets", spec.eval_dataset()),
+                                spec.priority(), spec.max_attempts(), deadline_seconds, key.id, key.sha256);
     if (made.empty()) return absl::OkStatus();
     id = made[0][0].as<std::string>();
     LogJobEvent(transaction, id, "CREATED");
@@ -74,14 +78,15 @@ absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1:
 absl::StatusOr<std::optional<v1::Job>> JobStore::FindByRequest(const std::string& tenant_id, const RequestKey& key) {
   std::optional<v1::Job> job;
   if (key.id.empty()) return job;
-  PACTORY_RETURN_IF_ERROR(database_.Query("job.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found =
-        statement.exec_params(absl::StrCat(SelectOne(), "WHERE j.tenant_id = $1 AND j.request_id = $2"), tenant_id, key.id);
-    if (found.empty()) return absl::OkStatus();
-    if (TextOr(found[0][14]) != key.sha256) return RequestIdReused(key);
-    PACTORY_ASSIGN_OR_RETURN(job, JobOf(found[0]));
-    return absl::OkStatus();
-  }));
+  PACTORY_RETURN_IF_ERROR(
+      database_.Query("job.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
+        const pqxx::result found = statement.exec_params(
+            absl::StrCat(SelectOne(), "WHERE j.tenant_id = $1 AND j.request_id = $2"), tenant_id, key.id);
+        if (found.empty()) return absl::OkStatus();
+        if (TextOr(found[0][14]) != key.sha256) return RequestIdReused(key);
+        PACTORY_ASSIGN_OR_RETURN(job, JobOf(found[0]));
+        return absl::OkStatus();
+      }));
   return job;
 }
 
@@ -89,7 +94,8 @@ absl::StatusOr<v1::Job> JobStore::Get(const std::string& tenant_id, const std::s
   if (!IsUuid(id)) return JobNotFound(id);
   v1::Job job;
   PACTORY_RETURN_IF_ERROR(database_.Query("job.get", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found = statement.exec_params(absl::StrCat(SelectOne(), "WHERE j.tenant_id = $1 AND j.id = $2"), tenant_id, id);
+    const pqxx::result found =
+        statement.exec_params(absl::StrCat(SelectOne(), "WHERE j.tenant_id = $1 AND j.id = $2"), tenant_id, id);
     if (found.empty()) return JobNotFound(id);
     PACTORY_ASSIGN_OR_RETURN(job, JobOf(found[0]));
     return absl::OkStatus();
@@ -99,9 +105,8 @@ absl::StatusOr<v1::Job> JobStore::Get(const std::string& tenant_id, const std::s
 
 absl::StatusOr<v1::ListJobsResponse> JobStore::List(const std::string& tenant_id, const PageRequest& page,
                                                     const std::vector<v1::Job::State>& states) {
-  const std::string names = absl::StrJoin(states, ",", [](std::string* out, v1::Job::State state) {
-    absl::StrAppend(out, v1::Job::State_Name(state));
-  });
+  const std::string names = absl::StrJoin(
+      states, ",", [](std::string* out, v1::Job::State state) { absl::StrAppend(out, v1::Job::State_Name(state)); });
   const std::string scope = absl::StrCat("jobs|", tenant_id, "|", names);
   PageCursor after = BeforeTheNewest();
   if (!page.token.empty()) {
@@ -109,13 +114,15 @@ absl::StatusOr<v1::ListJobsResponse> JobStore::List(const std::string& tenant_id
   }
   v1::ListJobsResponse response;
   PACTORY_RETURN_IF_ERROR(database_.Query("job.list", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result rows = statement.exec_params(
-        absl::StrCat(kPositions, "SELECT ", kJobColumns, "place.position FROM job j LEFT JOIN job_lease l ON l.job_id = j.id "
-                     "LEFT JOIN place ON place.job_id = j.id WHERE j.tenant_id = $1 "
-                     "AND (j.create_time, j.id) < (" PACTORY_TIME("$2") ", $3::uuid) "
-                     "AND ($5 = '' OR j.state::text = ANY (string_to_array($5, ','))) "
-                     "ORDER BY j.create_time DESC, j.id DESC LIMIT $4"),
-        tenant_id, after.position, after.id, page.size + 1, names);
+    const pqxx::result rows =
+        statement.exec_params(absl::StrCat(kPositions, "SELECT ", kJobColumns,
+                                           "place.position FROM job j LEFT JOIN job_lease l ON l.job_id = j.id "
+                                           "LEFT JOIN place ON place.job_id = j.id WHERE j.tenant_id = $1 "
+                                           "AND (j.create_time, j.id) < (" PACTORY_TIME(
+                                               "$2") ", $3::uuid) "
+                                                     "AND ($5 = '' OR j.state::text = ANY (string_to_array($5, ','))) "
+                                                     "ORDER BY j.create_time DESC, j.id DESC LIMIT $4"),
+                              tenant_id, after.position, after.id, page.size + 1, names);
     for (const auto& row : rows) {
       if (response.jobs_size() == page.size) {
         const auto& last = rows[page.size - 1];
@@ -151,12 +158,14 @@ absl::StatusOr<v1::Job> JobStore::Cancel(const std::string& tenant_id, const std
     PACTORY_ASSIGN_OR_RETURN(v1::Job job, Get(tenant_id, id));
     if (cancelled || job.state() == v1::Job::CANCELLING || job.state() == v1::Job::CANCELLED) return job;
     if (job.state() == v1::Job::SUCCEEDED || job.state() == v1::Job::FAILED) {
-      return WithReason(absl::FailedPreconditionError(absl::StrCat("a job that has ended can't be cancelled: jobs/", id, " state=",
-                                                                   v1::Job::State_Name(job.state()))),
+      return WithReason(absl::FailedPreconditionError(absl::StrCat("a job that has ended can't be cancelled: jobs/", id,
+                                                                   " state=", v1::Job::State_Name(job.state()))),
                         "JOB_ENDED");
     }
   }
-  return WithReason(absl::AbortedError(absl::StrCat("the job changed while it was being cancelled; try again: jobs/", id)), "CONFLICT");
+  return WithReason(
+      absl::AbortedError(absl::StrCat("the job changed while it was being cancelled; try again: jobs/", id)),
+      "CONFLICT");
 }
 
 }  // namespace pactory

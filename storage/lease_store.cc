@@ -19,7 +19,8 @@ WITH first AS MATERIALIZED (
 ), taken AS (
   DELETE FROM job_ready USING first WHERE job_ready.job_id = first.job_id RETURNING job_ready.job_id
 ), started AS (
-  UPDATE job SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, worker_id = $1::uuid, start_time = now(), progress = NULL
+  UPDATE job SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, worker_id = $1::uuid,
+    start_time = now(), progress = NULL
   FROM taken WHERE job.id = taken.job_id AND job.state = 'PENDING' RETURNING job.*
 ), leased AS (
   INSERT INTO job_lease (job_id, fence, tenant_id, worker_id, lease_until, deadline_time)
@@ -65,7 +66,8 @@ UPDATE job SET state = CASE WHEN state = 'CANCELLING' THEN 'CANCELLED' ELSE 'PEN
 WHERE id = $1 AND fence = $2 AND state IN ('RUNNING', 'CANCELLING') RETURNING state)sql";
 
 constexpr char kRequeue[] = R"sql(
-INSERT INTO job_ready (job_id, tenant_id, priority, create_time) SELECT id, tenant_id, priority, create_time FROM job WHERE id = $1)sql";
+INSERT INTO job_ready (job_id, tenant_id, priority, create_time)
+SELECT id, tenant_id, priority, create_time FROM job WHERE id = $1)sql";
 
 constexpr char kPublish[] = R"sql(
 INSERT INTO artifact (job_id, name, fence, blob_id, media_type)
@@ -74,7 +76,8 @@ WHERE blob.tenant_id = $4 AND blob.sha256 = $5 AND blob.complete_time IS NOT NUL
 
 // The state is guarded here, so that a job which is not cancelled can't end so, and an ended one can't end again.
 constexpr char kFinish[] = R"sql(
-UPDATE job SET state = $3::job_state, end_time = now(), progress = $4, error_reason = nullif($5, ''), error_message = nullif($6, ''),
+UPDATE job SET state = $3::job_state, end_time = now(), progress = $4, error_reason = nullif($5, ''),
+  error_message = nullif($6, ''),
   checkpoint_blob_id = NULL, checkpoint_step = NULL
 WHERE id = $1 AND fence = $2 AND (state = 'CANCELLING' OR (state = 'RUNNING' AND $3 <> 'CANCELLED'))
 RETURNING extract(epoch FROM end_time - start_time))sql";
@@ -90,7 +93,8 @@ WITH expired AS (
   RETURNING l.job_id, l.fence, l.progress, l.lease_until < now() AS lost
 )
 UPDATE job SET
-  state = CASE WHEN state = 'CANCELLING' THEN 'CANCELLED' WHEN NOT lost OR lost_attempts + 1 >= max_attempts THEN 'FAILED'
+  state = CASE WHEN state = 'CANCELLING' THEN 'CANCELLED'
+               WHEN NOT lost OR lost_attempts + 1 >= max_attempts THEN 'FAILED'
                ELSE 'PENDING' END::job_state,
   error_reason = CASE WHEN state = 'CANCELLING' THEN NULL WHEN NOT lost THEN 'DEADLINE_EXCEEDED'
                       WHEN lost_attempts + 1 >= max_attempts THEN 'WORKER_LOST' END,
@@ -140,8 +144,9 @@ v1::Job::State OutcomeOf(const v1::FinishJobRequest& request) {
 
 // The lease is gone: fine where this very call ended it before and its answer was lost.
 absl::Status CheckEndedBefore(pqxx::transaction_base& transaction, const LeaseRef& lease, v1::Job::State outcome) {
-  const pqxx::result same = transaction.exec_params("SELECT 1 FROM job WHERE id = $1 AND fence = $2 AND state = $3::job_state",
-                                                    lease.job_id, lease.fence, v1::Job::State_Name(outcome));
+  const pqxx::result same =
+      transaction.exec_params("SELECT 1 FROM job WHERE id = $1 AND fence = $2 AND state = $3::job_state", lease.job_id,
+                              lease.fence, v1::Job::State_Name(outcome));
   return same.empty() ? LeaseLost(lease) : absl::OkStatus();
 }
 
@@ -149,20 +154,22 @@ absl::Status CheckEndedBefore(pqxx::transaction_base& transaction, const LeaseRe
 
 absl::StatusOr<std::optional<v1::Lease>> LeaseStore::Claim(const std::string& worker_id) {
   std::optional<v1::Lease> lease;
-  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("lease.claim", [&](pqxx::transaction_base& transaction) -> absl::Status {
-    const pqxx::result claimed =
-        transaction.exec_params(absl::StrCat(kClaim, "SELECT ", kJobColumns, kClaimed), worker_id, IntervalOf(term_));
-    if (claimed.empty()) return absl::OkStatus();
-    PACTORY_ASSIGN_OR_RETURN(lease, LeaseOf(claimed[0]));
-    return absl::OkStatus();
-  }));
+  PACTORY_RETURN_IF_ERROR(
+      database_.TransactRepeatable("lease.claim", [&](pqxx::transaction_base& transaction) -> absl::Status {
+        const pqxx::result claimed = transaction.exec_params(absl::StrCat(kClaim, "SELECT ", kJobColumns, kClaimed),
+                                                             worker_id, IntervalOf(term_));
+        if (claimed.empty()) return absl::OkStatus();
+        PACTORY_ASSIGN_OR_RETURN(lease, LeaseOf(claimed[0]));
+        return absl::OkStatus();
+      }));
   return lease;
 }
 
 absl::StatusOr<v1::HeartbeatResponse> LeaseStore::Heartbeat(const LeaseRef& lease, const v1::Progress& progress) {
   v1::HeartbeatResponse response;
   PACTORY_RETURN_IF_ERROR(database_.Query("lease.heartbeat", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result beat = statement.exec_params(kHeartbeat, lease.job_id, lease.fence, IntervalOf(term_), BytesOf(progress));
+    const pqxx::result beat =
+        statement.exec_params(kHeartbeat, lease.job_id, lease.fence, IntervalOf(term_), BytesOf(progress));
     if (beat.empty()) return LeaseLost(lease);
     response.set_cancel_requested(beat[0][0].as<bool>());
     return absl::OkStatus();
@@ -173,8 +180,8 @@ absl::StatusOr<v1::HeartbeatResponse> LeaseStore::Heartbeat(const LeaseRef& leas
 absl::StatusOr<std::string> LeaseStore::TenantOf(const LeaseRef& lease) {
   std::string tenant_id;
   PACTORY_RETURN_IF_ERROR(database_.Query("lease.tenant", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result held =
-        statement.exec_params("SELECT tenant_id FROM job_lease WHERE job_id = $1 AND fence = $2", lease.job_id, lease.fence);
+    const pqxx::result held = statement.exec_params("SELECT tenant_id FROM job_lease WHERE job_id = $1 AND fence = $2",
+                                                    lease.job_id, lease.fence);
     if (held.empty()) return LeaseLost(lease);
     tenant_id = held[0][0].as<std::string>();
     return absl::OkStatus();
@@ -183,13 +190,16 @@ absl::StatusOr<std::string> LeaseStore::TenantOf(const LeaseRef& lease) {
 }
 
 absl::Status LeaseStore::CommitCheckpoint(const LeaseRef& lease, const std::string& sha256, int64_t step) {
-  const absl::Status committed = database_.Query("lease.checkpoint", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result changed = statement.exec_params(kCheckpoint, lease.job_id, lease.fence, sha256, step);
-    return changed.empty() ? absl::NotFoundError("") : absl::OkStatus();
-  });
+  const absl::Status committed =
+      database_.Query("lease.checkpoint", [&](pqxx::transaction_base& statement) -> absl::Status {
+        const pqxx::result changed = statement.exec_params(kCheckpoint, lease.job_id, lease.fence, sha256, step);
+        return changed.empty() ? absl::NotFoundError("") : absl::OkStatus();
+      });
   if (!absl::IsNotFound(committed)) return committed;
   PACTORY_RETURN_IF_ERROR(TenantOf(lease).status());
-  return WithReason(absl::FailedPreconditionError(absl::StrCat("the checkpoint's blob must be uploaded first: blobs/", sha256)), "BLOB_MISSING");
+  return WithReason(
+      absl::FailedPreconditionError(absl::StrCat("the checkpoint's blob must be uploaded first: blobs/", sha256)),
+      "BLOB_MISSING");
 }
 
 absl::Status LeaseStore::Release(const LeaseRef& lease) {
@@ -208,31 +218,36 @@ absl::StatusOr<FinishedJob> LeaseStore::Finish(const LeaseRef& lease, const v1::
   FinishedJob finished;
   finished.state = OutcomeOf(request);
   const std::string state = v1::Job::State_Name(finished.state);
-  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("lease.finish", [&](pqxx::transaction_base& transaction) -> absl::Status {
-    const pqxx::result ended = transaction.exec_params(kEndLease, lease.job_id, lease.fence);
-    if (ended.empty()) return CheckEndedBefore(transaction, lease, finished.state);
-    v1::Progress progress;
-    ParseBytes(ended[0][1], progress);
-    for (const v1::Artifact& artifact : request.succeeded().artifacts()) {
-      const pqxx::result published = transaction.exec_params(kPublish, lease.job_id, lease.fence, artifact.name(), ended[0][0].as<std::string>(),
-                                                             IdOf("blobs", artifact.blob()), artifact.media_type());
-      if (published.empty()) {
-        return WithReason(absl::FailedPreconditionError(absl::StrCat("the artifact's blob must be uploaded first: artifact=", artifact.name(),
-                                                                     " ", artifact.blob())),
-                          "BLOB_MISSING");
-      }
-    }
-    const pqxx::result changed = transaction.exec_params(kFinish, lease.job_id, lease.fence, state, BytesOf(progress),
-                                                         request.failed().reason(), request.failed().message());
-    if (changed.empty()) {
-      return WithReason(absl::FailedPreconditionError(absl::StrCat("a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/",
-                                                                   lease.job_id)),
-                        "NOT_CANCELLED");
-    }
-    finished.ran = absl::Seconds(changed[0][0].as<double>());
-    LogJobEvent(transaction, lease.job_id, state);
-    return absl::OkStatus();
-  }));
+  PACTORY_RETURN_IF_ERROR(
+      database_.TransactRepeatable("lease.finish", [&](pqxx::transaction_base& transaction) -> absl::Status {
+        const pqxx::result ended = transaction.exec_params(kEndLease, lease.job_id, lease.fence);
+        if (ended.empty()) return CheckEndedBefore(transaction, lease, finished.state);
+        v1::Progress progress;
+        ParseBytes(ended[0][1], progress);
+        for (const v1::Artifact& artifact : request.succeeded().artifacts()) {
+          const pqxx::result published = transaction.exec_params(kPublish, lease.job_id, lease.fence, artifact.name(),
+                                                                 ended[0][0].as<std::string>(),
+                                                                 IdOf("blobs", artifact.blob()), artifact.media_type());
+          if (published.empty()) {
+            return WithReason(
+                absl::FailedPreconditionError(absl::StrCat(
+                    "the artifact's blob must be uploaded first: artifact=", artifact.name(), " ", artifact.blob())),
+                "BLOB_MISSING");
+          }
+        }
+        const pqxx::result changed =
+            transaction.exec_params(kFinish, lease.job_id, lease.fence, state, BytesOf(progress),
+                                    request.failed().reason(), request.failed().message());
+        if (changed.empty()) {
+          return WithReason(
+              absl::FailedPreconditionError(absl::StrCat(
+                  "a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/", lease.job_id)),
+              "NOT_CANCELLED");
+        }
+        finished.ran = absl::Seconds(changed[0][0].as<double>());
+        LogJobEvent(transaction, lease.job_id, state);
+        return absl::OkStatus();
+      }));
   return finished;
 }
 
@@ -254,7 +269,8 @@ absl::StatusOr<ReapReport> LeaseStore::Reap() {
 
 absl::Status LeaseStore::ExtendAll() {
   return database_.Query("lease.extend_all", [&](pqxx::transaction_base& statement) {
-    statement.exec_params0("UPDATE job_lease SET lease_until = greatest(lease_until, now() + $1::interval)", IntervalOf(term_));
+    statement.exec_params0("UPDATE job_lease SET lease_until = greatest(lease_until, now() + $1::interval)",
+                           IntervalOf(term_));
     return absl::OkStatus();
   });
 }

@@ -1,5 +1,5 @@
-// Jobs as workers see them: claim, heartbeat, checkpoint, release, finish; and the reaper that takes jobs back from lost
-// workers. Every write names its lease and is refused in the same statement once the lease went to another worker.
+// Jobs as workers see them: claim, heartbeat, checkpoint, release, finish; and the reaper that takes jobs back from
+// lost workers. Every write names its lease and is refused in the same statement once the lease went to another worker.
 // Only the database's clock decides what has expired. Used by WorkerService and the reaper. Thread-safe.
 #pragma once
 
@@ -38,8 +38,8 @@ class LeaseStore {
 
   absl::Duration term() const { return term_; }
 
-  /// Leases the first job of the queue to a worker; nullopt where the queue is empty. NOT_FOUND for a worker that is not
-  /// registered.
+  /// Leases the first job of the queue to a worker; nullopt where the queue is empty. NOT_FOUND for a worker that is
+  /// not registered.
   absl::StatusOr<std::optional<v1::Lease>> Claim(const std::string& worker_id);
 
   /// Extends a lease and stores progress; returns whether the job is to be ended. A late heartbeat is as good as any

@@ -54,7 +54,8 @@ class LibpqConnection {
   /// Whether the session was alive a moment ago.
   bool IsUsable();
 
-  /// Waits until a notification comes or `timeout_ms` is over; returns the payloads that came. UNAVAILABLE when the session is lost.
+  /// Waits until a notification comes or `timeout_ms` is over; returns the payloads that came. UNAVAILABLE when the
+  /// session is lost.
   absl::StatusOr<std::vector<std::string>> WaitForNotifications(int timeout_ms);
 
  private:

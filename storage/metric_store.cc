@@ -39,7 +39,8 @@ v1::Metric MetricOf(const pqxx::row& row) {
 }
 
 absl::Status CheckOwner(pqxx::transaction_base& statement, const std::string& tenant_id, const std::string& job_id) {
-  const pqxx::result found = statement.exec_params("SELECT 1 FROM job WHERE tenant_id = $1 AND id = $2", tenant_id, job_id);
+  const pqxx::result found =
+      statement.exec_params("SELECT 1 FROM job WHERE tenant_id = $1 AND id = $2", tenant_id, job_id);
   return found.empty() ? JobNotFound(job_id) : absl::OkStatus();
 }
 
@@ -57,8 +58,9 @@ absl::Status MetricStore::Append(const LeaseRef& lease, const v1::ReportMetricsR
     times.push_back(absl::StrCat(metric.time().seconds() * 1000000 + metric.time().nanos() / 1000));
   }
   return database_.TransactRepeatable("metric.append", [&](pqxx::transaction_base& transaction) -> absl::Status {
-    const pqxx::result stored = transaction.exec_params(kAppendMetrics, lease.job_id, lease.fence, request.batch(), ArrayOf(names), ArrayOf(steps),
-                                                        ArrayOf(values), ArrayOf(times));
+    const pqxx::result stored =
+        transaction.exec_params(kAppendMetrics, lease.job_id, lease.fence, request.batch(), ArrayOf(names),
+                                ArrayOf(steps), ArrayOf(values), ArrayOf(times));
     if (stored.affected_rows() > 0) return absl::OkStatus();
     // Nothing was stored: an empty batch or one that came before is fine, a lost lease is not.
     const pqxx::result held =
@@ -72,8 +74,8 @@ absl::StatusOr<MetricsSince> MetricStore::ReadSince(const std::string& job_id, i
   since.sequence = after_sequence;
   PACTORY_RETURN_IF_ERROR(database_.Query("metric.since", [&](pqxx::transaction_base& statement) {
     const pqxx::result rows = statement.exec_params(
-        "SELECT name, step, value, " PACTORY_MICROS("time") ", sequence FROM job_metric WHERE job_id = $1 AND sequence > $2 "
-        "ORDER BY sequence LIMIT $3",
+        "SELECT name, step, value, " PACTORY_MICROS("time") ", sequence FROM job_metric "
+        "WHERE job_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
         job_id, after_sequence, limit);
     for (const auto& row : rows) {
       since.metrics.push_back(MetricOf(row));
@@ -108,7 +110,8 @@ absl::StatusOr<v1::ListMetricsResponse> MetricStore::List(const std::string& ten
   return response;
 }
 
-absl::StatusOr<v1::ListArtifactsResponse> MetricStore::ListArtifacts(const std::string& tenant_id, const std::string& job_id,
+absl::StatusOr<v1::ListArtifactsResponse> MetricStore::ListArtifacts(const std::string& tenant_id,
+                                                                     const std::string& job_id,
                                                                      const PageRequest& page) {
   if (!IsUuid(job_id)) return JobNotFound(job_id);
   const std::string scope = absl::StrCat("artifacts|", tenant_id, "|", job_id);

@@ -29,12 +29,14 @@ class MetricStore {
   /// Stores one batch under its lease; a batch whose number is not above the newest one stored is dropped.
   absl::Status Append(const LeaseRef& lease, const v1::ReportMetricsRequest& request);
 
-  /// Returns at most `limit` metrics of a job after a sequence number, of every attempt. The caller has checked the tenant.
+  /// Returns at most `limit` metrics of a job after a sequence number, of every attempt. The caller has checked the
+  /// tenant.
   absl::StatusOr<MetricsSince> ReadSince(const std::string& job_id, int64_t after_sequence, int limit);
 
-  /// Lists the metrics of a job's newest attempt in the order they were reported; NOT_FOUND for a foreign or missing job.
-  absl::StatusOr<v1::ListMetricsResponse> List(const std::string& tenant_id, const std::string& job_id, const PageRequest& page,
-                                               const std::string& name_prefix);
+  /// Lists the metrics of a job's newest attempt in the order they were reported; NOT_FOUND for a foreign or missing
+  /// job.
+  absl::StatusOr<v1::ListMetricsResponse> List(const std::string& tenant_id, const std::string& job_id,
+                                               const PageRequest& page, const std::string& name_prefix);
 
   /// Lists the published artifacts of a job by name; NOT_FOUND for a foreign or missing job.
   absl::StatusOr<v1::ListArtifactsResponse> ListArtifacts(const std::string& tenant_id, const std::string& job_id,

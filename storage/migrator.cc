@@ -29,7 +29,8 @@ constexpr char kLock[] = "SELECT pg_advisory_xact_lock(7021948350127)";
 
 constexpr char kCreateTable[] =
     "CREATE TABLE IF NOT EXISTS schema_migration ("
-    "number integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, apply_time timestamptz NOT NULL DEFAULT now())";
+    "number integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, apply_time timestamptz NOT NULL DEFAULT "
+    "now())";
 
 std::string StemOf(const Migration& migration) { return absl::StrFormat("%03d_%s", migration.number, migration.name); }
 
@@ -40,19 +41,20 @@ absl::StatusOr<int> CheckApplied(pqxx::transaction_base& transaction, const std:
   for (const auto& row : rows) {
     const int number = row[0].as<int>();
     if (number != version + 1) {
-      return absl::FailedPreconditionError(absl::StrCat("the database must have every migration up to its version: missing=", version + 1));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the database must have every migration up to its version: missing=", version + 1));
     }
     if (number > static_cast<int>(migrations.size())) {
-      return WithReason(absl::FailedPreconditionError(absl::StrCat(
-                            "the database is newer than this program; use a newer program: database=", rows.back()[0].as<int>(),
-                            " program=", migrations.size())),
+      return WithReason(absl::FailedPreconditionError(
+                            absl::StrCat("the database is newer than this program; use a newer program: database=",
+                                         rows.back()[0].as<int>(), " program=", migrations.size())),
                         "SCHEMA_NEWER");
     }
     const Migration& migration = migrations[number - 1];
     if (row[1].as<std::string>() != migration.checksum) {
-      return WithReason(absl::FailedPreconditionError(absl::StrCat(
-                            "an applied migration must not change: ", StemOf(migration), " applied=", row[1].as<std::string>(),
-                            " program=", migration.checksum)),
+      return WithReason(absl::FailedPreconditionError(
+                            absl::StrCat("an applied migration must not change: ", StemOf(migration),
+                                         " applied=", row[1].as<std::string>(), " program=", migration.checksum)),
                         "SCHEMA_CHANGED");
     }
     version = number;
@@ -62,7 +64,8 @@ absl::StatusOr<int> CheckApplied(pqxx::transaction_base& transaction, const std:
 
 enum class StepOutcome { kStepped, kAtTarget };
 
-// Makes one step towards `target`. The lock is taken anew for each step: a server that died in between leaves whole steps.
+// Makes one step towards `target`. The lock is taken anew for each step: a server that died in between leaves whole
+// steps.
 absl::StatusOr<StepOutcome> Step(Database& database, const std::vector<Migration>& migrations, int target,
                                  MigrationReport& report) {
   StepOutcome outcome = StepOutcome::kAtTarget;
@@ -78,8 +81,8 @@ absl::StatusOr<StepOutcome> Step(Database& database, const std::vector<Migration
     const Migration& migration = migrations[version < target ? version : version - 1];
     if (version < target) {
       transaction.exec(migration.up);
-      transaction.exec_params("INSERT INTO schema_migration (number, name, checksum) VALUES ($1, $2, $3)", migration.number,
-                              migration.name, migration.checksum);
+      transaction.exec_params("INSERT INTO schema_migration (number, name, checksum) VALUES ($1, $2, $3)",
+                              migration.number, migration.name, migration.checksum);
       report.steps.push_back(absl::StrCat("up ", StemOf(migration)));
       report.to = version + 1;
     } else {
@@ -108,7 +111,8 @@ std::vector<Migration> EmbeddedMigrations() {
     migration.checksum = Sha256Hex(migration.up);
     migrations.push_back(std::move(migration));
   }
-  std::sort(migrations.begin(), migrations.end(), [](const Migration& a, const Migration& b) { return a.number < b.number; });
+  std::sort(migrations.begin(), migrations.end(),
+            [](const Migration& a, const Migration& b) { return a.number < b.number; });
   return migrations;
 }
 

@@ -33,8 +33,8 @@ struct MigrationReport {
 /// Returns the migrations of this program, by number from 1.
 std::vector<Migration> EmbeddedMigrations();
 
-/// Brings the database up or down to version `target`, each step in a transaction of its own, under an advisory lock, so
-/// that several servers may start at once. FAILED_PRECONDITION where an applied migration differs from `migrations`,
+/// Brings the database up or down to version `target`, each step in a transaction of its own, under an advisory lock,
+/// so that several servers may start at once. FAILED_PRECONDITION where an applied migration differs from `migrations`,
 /// or where the database is newer than they are.
 absl::StatusOr<MigrationReport> Migrate(Database& database, const std::vector<Migration>& migrations, int target);
 

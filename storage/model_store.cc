@@ -13,7 +13,8 @@ namespace pactory {
 namespace {
 
 constexpr char kSelectModel[] =
-    "SELECT m.id, m.display_name, b.sha256, b.size_bytes, m.facts, " PACTORY_MICROS("m.create_time") ", m.request_sha256 "
+    "SELECT m.id, m.display_name, b.sha256, b.size_bytes, m.facts, " PACTORY_MICROS("m.create_time")
+    ", m.request_sha256 "
     "FROM model m JOIN blob b ON b.id = m.blob_id ";
 
 constexpr char kInsertModel[] = R"sql(
@@ -42,7 +43,8 @@ absl::Status ModelNotFound(const std::string& id) {
 
 }  // namespace
 
-absl::StatusOr<v1::Model> ModelStore::Create(const std::string& tenant_id, const v1::Model& model, const RequestKey& key) {
+absl::StatusOr<v1::Model> ModelStore::Create(const std::string& tenant_id, const v1::Model& model,
+                                             const RequestKey& key) {
   v1::Model facts = model;
   facts.clear_name();
   facts.clear_blob();
@@ -50,8 +52,8 @@ absl::StatusOr<v1::Model> ModelStore::Create(const std::string& tenant_id, const
   const std::string sha256 = IdOf("blobs", model.blob());
   std::string id;
   PACTORY_RETURN_IF_ERROR(database_.Query("model.create", [&](pqxx::transaction_base& statement) {
-    const pqxx::result made =
-        statement.exec_params(kInsertModel, tenant_id, model.display_name(), sha256, BytesOf(facts), key.id, key.sha256);
+    const pqxx::result made = statement.exec_params(kInsertModel, tenant_id, model.display_name(), sha256,
+                                                    BytesOf(facts), key.id, key.sha256);
     if (!made.empty()) id = made[0][0].as<std::string>();
     return absl::OkStatus();
   }));
@@ -61,17 +63,19 @@ absl::StatusOr<v1::Model> ModelStore::Create(const std::string& tenant_id, const
   return BlobNotFound(sha256);
 }
 
-absl::StatusOr<std::optional<v1::Model>> ModelStore::FindByRequest(const std::string& tenant_id, const RequestKey& key) {
+absl::StatusOr<std::optional<v1::Model>> ModelStore::FindByRequest(const std::string& tenant_id,
+                                                                   const RequestKey& key) {
   std::optional<v1::Model> model;
   if (key.id.empty()) return model;
-  PACTORY_RETURN_IF_ERROR(database_.Query("model.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found =
-        statement.exec_params(absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND m.request_id = $2"), tenant_id, key.id);
-    if (found.empty()) return absl::OkStatus();
-    if (TextOr(found[0][6]) != key.sha256) return RequestIdReused(key);
-    PACTORY_ASSIGN_OR_RETURN(model, ModelOf(found[0]));
-    return absl::OkStatus();
-  }));
+  PACTORY_RETURN_IF_ERROR(
+      database_.Query("model.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
+        const pqxx::result found = statement.exec_params(
+            absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND m.request_id = $2"), tenant_id, key.id);
+        if (found.empty()) return absl::OkStatus();
+        if (TextOr(found[0][6]) != key.sha256) return RequestIdReused(key);
+        PACTORY_ASSIGN_OR_RETURN(model, ModelOf(found[0]));
+        return absl::OkStatus();
+      }));
   return model;
 }
 
@@ -79,7 +83,8 @@ absl::StatusOr<v1::Model> ModelStore::Get(const std::string& tenant_id, const st
   if (!IsUuid(id)) return ModelNotFound(id);
   v1::Model model;
   PACTORY_RETURN_IF_ERROR(database_.Query("model.get", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found = statement.exec_params(absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND m.id = $2"), tenant_id, id);
+    const pqxx::result found =
+        statement.exec_params(absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND m.id = $2"), tenant_id, id);
     if (found.empty()) return ModelNotFound(id);
     PACTORY_ASSIGN_OR_RETURN(model, ModelOf(found[0]));
     return absl::OkStatus();
@@ -96,8 +101,9 @@ absl::StatusOr<v1::ListModelsResponse> ModelStore::List(const std::string& tenan
   v1::ListModelsResponse response;
   PACTORY_RETURN_IF_ERROR(database_.Query("model.list", [&](pqxx::transaction_base& statement) -> absl::Status {
     const pqxx::result rows = statement.exec_params(
-        absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND (m.create_time, m.id) < (" PACTORY_TIME("$2") ", $3::uuid) "
-                     "ORDER BY m.create_time DESC, m.id DESC LIMIT $4"),
+        absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND (m.create_time, m.id) < (" PACTORY_TIME(
+                                       "$2") ", $3::uuid) "
+                                             "ORDER BY m.create_time DESC, m.id DESC LIMIT $4"),
         tenant_id, after.position, after.id, page.size + 1);
     for (const auto& row : rows) {
       if (response.models_size() == page.size) {
@@ -116,12 +122,14 @@ absl::Status ModelStore::Delete(const std::string& tenant_id, const std::string&
   if (!IsUuid(id)) return ModelNotFound(id);
   return database_.Transact("model.delete", [&](pqxx::transaction_base& transaction) -> absl::Status {
     // The lock comes first: a job that is being created holds a share of it until its row can be seen.
-    const pqxx::result held = transaction.exec_params("SELECT 1 FROM model WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, id);
+    const pqxx::result held =
+        transaction.exec_params("SELECT 1 FROM model WHERE tenant_id = $1 AND id = $2 FOR UPDATE", tenant_id, id);
     if (held.empty()) return ModelNotFound(id);
     const pqxx::result user = transaction.exec_params(kModelUsed, id);
     if (!user.empty()) {
-      return WithReason(absl::FailedPreconditionError(absl::StrCat("the model is used by a job that is not finished; cancel it or wait: jobs/",
-                                                                   user[0][0].as<std::string>())),
+      return WithReason(absl::FailedPreconditionError(
+                            absl::StrCat("the model is used by a job that is not finished; cancel it or wait: jobs/",
+                                         user[0][0].as<std::string>())),
                         "IN_USE");
     }
     transaction.exec_params0("DELETE FROM model WHERE id = $1", id);

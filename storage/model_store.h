@@ -17,8 +17,8 @@ class ModelStore {
  public:
   explicit ModelStore(Database* database) : database_(*database) {}
 
-  /// Stores a model whose facts are filled in; returns it with name and time. The same request key returns the model made
-  /// first, another content under its id INVALID_ARGUMENT. NOT_FOUND where the blob is gone.
+  /// Stores a model whose facts are filled in; returns it with name and time. The same request key returns the model
+  /// made first, another content under its id INVALID_ARGUMENT. NOT_FOUND where the blob is gone.
   absl::StatusOr<v1::Model> Create(const std::string& tenant_id, const v1::Model& model, const RequestKey& key);
 
   /// Returns the model made by an earlier call with this key; nullopt where there was none.

@@ -1,5 +1,5 @@
-// Hears PostgreSQL's notifications of new and cancelled jobs on a thread of its own. Used by the server to wake long polls
-// and watchers; they poll too, for notifications get lost with their connection. Thread-safe.
+// Hears PostgreSQL's notifications of new and cancelled jobs on a thread of its own. Used by the server to wake long
+// polls and watchers; they poll too, for notifications get lost with their connection. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,8 @@ class NotificationListener {
  public:
   /// `on_notification` gets the payload, or "" after a (re)connection, when anything may have happened. It runs on the
   /// listener's thread and must not block.
-  NotificationListener(std::string connection_string, std::string channel, std::function<void(const std::string&)> on_notification);
+  NotificationListener(std::string connection_string, std::string channel,
+                       std::function<void(const std::string&)> on_notification);
   ~NotificationListener();
 
  private:

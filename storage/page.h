@@ -21,7 +21,8 @@ struct PageLimits {
   int max_size = 1000;
 };
 
-/// Returns the page asked for: 0 becomes the default, more than the maximum the maximum; INVALID_ARGUMENT for less than 0.
+/// Returns the page asked for: 0 becomes the default, more than the maximum the maximum; INVALID_ARGUMENT for less than
+/// 0.
 absl::StatusOr<PageRequest> MakePageRequest(int32_t page_size, absl::string_view page_token, const PageLimits& limits);
 
 /// The last row of a page: the next page starts behind it.
@@ -34,7 +35,8 @@ struct PageCursor {
 /// Returns the cursor of a first page in a list that runs from new to old: behind it comes every row.
 PageCursor BeforeTheNewest();
 
-/// Returns the token of a cursor. `scope` is what the list was asked for (parent, filter): the token is good for that only.
+/// Returns the token of a cursor. `scope` is what the list was asked for (parent, filter): the token is good for that
+/// only.
 std::string EncodePageToken(const PageCursor& cursor, absl::string_view scope);
 
 /// Returns the cursor of a token; INVALID_ARGUMENT naming `page_token` where it is none, or one of another scope.

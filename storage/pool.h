@@ -37,7 +37,8 @@ class Pool {
   class Lease {
    public:
     Lease(Pool* pool, std::unique_ptr<Connection> connection) : pool_(pool), connection_(std::move(connection)) {}
-    Lease(Lease&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), connection_(std::move(other.connection_)) {}
+    Lease(Lease&& other) noexcept
+        : pool_(std::exchange(other.pool_, nullptr)), connection_(std::move(other.connection_)) {}
     Lease& operator=(Lease&&) = delete;
     ~Lease() {
       if (pool_ != nullptr) pool_->GiveBack(std::move(connection_));
@@ -56,7 +57,8 @@ class Pool {
   Pool(int size, Connect connect, IsUsable is_usable)
       : size_(size), connect_(std::move(connect)), is_usable_(std::move(is_usable)) {}
 
-  /// Returns a connection that was usable a moment ago. RESOURCE_EXHAUSTED after `wait`; UNAVAILABLE where none can be made.
+  /// Returns a connection that was usable a moment ago. RESOURCE_EXHAUSTED after `wait`; UNAVAILABLE where none can be
+  /// made.
   absl::StatusOr<Lease> Acquire(absl::Duration wait) {
     std::unique_ptr<Connection> connection;
     {
@@ -95,7 +97,11 @@ class Pool {
 
   PoolStats Stats() const {
     absl::MutexLock lock(&mutex_);
-    return {.size = size_, .in_use = in_use_, .idle = static_cast<int>(idle_.size()), .waiting = waiting_, .waited = waited_};
+    return {.size = size_,
+            .in_use = in_use_,
+            .idle = static_cast<int>(idle_.size()),
+            .waiting = waiting_,
+            .waited = waited_};
   }
 
  private:

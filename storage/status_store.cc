@@ -12,9 +12,8 @@ namespace {
 constexpr char kCounts[] =
     "SELECT state, count(*) FROM job WHERE $1 = '' OR tenant_id = nullif($1, '')::uuid GROUP BY state ORDER BY state";
 
-constexpr char kQueue[] =
-    "SELECT count(*), coalesce(extract(epoch FROM now() - min(ready_time)), 0), " PACTORY_MICROS("now()")
-    " FROM job_ready WHERE $1 = '' OR tenant_id = nullif($1, '')::uuid";
+constexpr char kQueue[] = "SELECT count(*), coalesce(extract(epoch FROM now() - min(ready_time)), 0), " PACTORY_MICROS(
+    "now()") " FROM job_ready WHERE $1 = '' OR tenant_id = nullif($1, '')::uuid";
 
 }  // namespace
 
@@ -34,7 +33,8 @@ absl::StatusOr<v1::GetStatusResponse> StatusStore::Read(const std::string& tenan
     status.mutable_oldest_queued_age()->set_seconds(static_cast<int64_t>(age));
     *status.mutable_time() = TimestampOf(queue[2]);
     const pqxx::result running = statement.exec_params(
-        absl::StrCat("SELECT ", kJobColumns, "NULL::bigint FROM job_lease l JOIN job j ON j.id = l.job_id "
+        absl::StrCat("SELECT ", kJobColumns,
+                     "NULL::bigint FROM job_lease l JOIN job j ON j.id = l.job_id "
                      "WHERE $1 = '' OR l.tenant_id = nullif($1, '')::uuid ORDER BY j.start_time, j.id LIMIT 100"),
         tenant_id);
     for (const auto& row : running) {

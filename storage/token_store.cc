@@ -24,7 +24,8 @@ WHERE $2 = 'WORKER' OR EXISTS (SELECT 1 FROM tenant WHERE name = $1)
 RETURNING id)sql";
 
 constexpr char kSelectToken[] = R"sql(
-SELECT k.id, k.kind, k.tenant_id, t.name, k.name, to_char(k.create_time, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), k.revoke_time IS NOT NULL
+SELECT k.id, k.kind, k.tenant_id, t.name, k.name, to_char(k.create_time, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+  k.revoke_time IS NOT NULL
 FROM api_token k LEFT JOIN tenant t ON t.id = k.tenant_id)sql";
 
 TokenInfo TokenOf(const pqxx::row& row) {
@@ -62,8 +63,8 @@ absl::StatusOr<std::optional<TokenInfo>> TokenStore::Authenticate(absl::string_v
   std::optional<TokenInfo> token;
   if (!LooksLikeToken(secret)) return token;
   PACTORY_RETURN_IF_ERROR(database_.Query("token.authenticate", [&](pqxx::transaction_base& statement) {
-    const pqxx::result found =
-        statement.exec_params(absl::StrCat(kSelectToken, " WHERE k.secret_sha256 = $1 AND k.revoke_time IS NULL"), Sha256Hex(secret));
+    const pqxx::result found = statement.exec_params(
+        absl::StrCat(kSelectToken, " WHERE k.secret_sha256 = $1 AND k.revoke_time IS NULL"), Sha256Hex(secret));
     if (!found.empty()) token = TokenOf(found[0]);
     return absl::OkStatus();
   }));
@@ -73,7 +74,8 @@ absl::StatusOr<std::optional<TokenInfo>> TokenStore::Authenticate(absl::string_v
 absl::StatusOr<std::vector<TokenInfo>> TokenStore::List() {
   std::vector<TokenInfo> tokens;
   PACTORY_RETURN_IF_ERROR(database_.Query("token.list", [&](pqxx::transaction_base& statement) {
-    for (const auto& row : statement.exec(absl::StrCat(kSelectToken, " ORDER BY k.create_time DESC, k.id"))) tokens.push_back(TokenOf(row));
+    for (const auto& row : statement.exec(absl::StrCat(kSelectToken, " ORDER BY k.create_time DESC, k.id")))
+      tokens.push_back(TokenOf(row));
     return absl::OkStatus();
   }));
   return tokens;

@@ -32,9 +32,12 @@ absl::Status WorkerStore::Register(const std::string& id, const v1::Worker& work
 
 absl::Status WorkerStore::Touch(const std::string& id) {
   return database_.Query("worker.touch", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result touched = statement.exec_params("UPDATE worker SET last_seen_time = now() WHERE id = $1 RETURNING id", id);
+    const pqxx::result touched =
+        statement.exec_params("UPDATE worker SET last_seen_time = now() WHERE id = $1 RETURNING id", id);
     if (!touched.empty()) return absl::OkStatus();
-    return WithReason(absl::NotFoundError(absl::StrCat("the worker is not known; call RegisterWorker first: workers/", id)), "WORKER_UNKNOWN");
+    return WithReason(
+        absl::NotFoundError(absl::StrCat("the worker is not known; call RegisterWorker first: workers/", id)),
+        "WORKER_UNKNOWN");
   });
 }
 
@@ -45,9 +48,11 @@ absl::StatusOr<std::vector<v1::Worker>> WorkerStore::ListLive() {
       v1::Worker worker;
       worker.set_name(absl::StrCat("workers/", row[0].as<std::string>()));
       worker.set_display_name(row[1].as<std::string>());
-      if (!ParseBytes(row[2], *worker.mutable_capabilities())) return absl::DataLossError("a stored worker can't be read");
+      if (!ParseBytes(row[2], *worker.mutable_capabilities()))
+        return absl::DataLossError("a stored worker can't be read");
       *worker.mutable_last_seen_time() = TimestampOf(row[3]);
-      for (const absl::string_view job : absl::StrSplit(TextOr(row[4]), ',', absl::SkipEmpty())) worker.add_jobs(std::string(job));
+      for (const absl::string_view job : absl::StrSplit(TextOr(row[4]), ',', absl::SkipEmpty()))
+        worker.add_jobs(std::string(job));
       workers.push_back(std::move(worker));
     }
     return absl::OkStatus();

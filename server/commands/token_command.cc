@@ -11,7 +11,9 @@
 namespace pactory {
 namespace {
 
-absl::StatusOr<std::unique_ptr<Database>> OpenDatabase(const std::string& url) { return Database::Open({.url = url, .pool_size = 1}); }
+absl::StatusOr<std::unique_ptr<Database>> OpenDatabase(const std::string& url) {
+  return Database::Open({.url = url, .pool_size = 1});
+}
 
 }  // namespace
 
@@ -32,9 +34,10 @@ absl::Status ListTokens(const std::string& database_url) {
   PACTORY_ASSIGN_OR_RETURN(const std::vector<TokenInfo> tokens, TokenStore(database.get()).List());
   std::printf("%-36s  %-6s  %-16s  %-20s  %-8s  %s\n", "ID", "KIND", "TENANT", "CREATED", "STATE", "NAME");
   for (const TokenInfo& token : tokens) {
-    std::printf("%-36s  %-6s  %-16s  %-20s  %-8s  %s\n", token.id.c_str(), token.kind == TokenKind::kUser ? "user" : "worker",
-                token.tenant_name.empty() ? "-" : token.tenant_name.c_str(), token.create_time.c_str(), token.revoked ? "revoked" : "active",
-                token.name.c_str());
+    std::printf("%-36s  %-6s  %-16s  %-20s  %-8s  %s\n", token.id.c_str(),
+                token.kind == TokenKind::kUser ? "user" : "worker",
+                token.tenant_name.empty() ? "-" : token.tenant_name.c_str(), token.create_time.c_str(),
+                token.revoked ? "revoked" : "active", token.name.c_str());
   }
   return absl::OkStatus();
 }

@@ -18,8 +18,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A crash of the machine is not what these tests are about, and being safe from one costs most of their time; a crash of
-// the server alone loses nothing.
+// A crash of the machine is not what these tests are about, and being safe from one costs most of their time; a crash
+// of the server alone loses nothing.
 constexpr char kSettings[] =
     "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=200 "
     "-c shared_buffers=64MB -c log_min_messages=fatal";
@@ -56,7 +56,9 @@ absl::StatusOr<TemporaryPostgres*> TemporaryPostgres::Get() {
   const std::lock_guard<std::mutex> lock(mutex);
   if (cluster != nullptr) return cluster.get();
   const std::string bin_dir = FindBinDir();
-  if (bin_dir.empty()) return absl::FailedPreconditionError("initdb of PostgreSQL must be installed: in /usr/lib/postgresql/*/bin or PATH");
+  if (bin_dir.empty())
+    return absl::FailedPreconditionError(
+        "initdb of PostgreSQL must be installed: in /usr/lib/postgresql/*/bin or PATH");
   // A socket's path must fit 107 characters, so the folder is right below the temporary one.
   std::string folder = (fs::temp_directory_path() / "pactory-pg-XXXXXX").string();
   if (mkdtemp(folder.data()) == nullptr) return absl::UnavailableError(absl::StrCat("no temporary folder: ", folder));
@@ -69,7 +71,8 @@ absl::StatusOr<TemporaryPostgres*> TemporaryPostgres::Get() {
   return cluster.get();
 }
 
-TemporaryPostgres::TemporaryPostgres(std::string bin_dir, std::string folder) : bin_dir_(std::move(bin_dir)), folder_(std::move(folder)) {}
+TemporaryPostgres::TemporaryPostgres(std::string bin_dir, std::string folder)
+    : bin_dir_(std::move(bin_dir)), folder_(std::move(folder)) {}
 
 TemporaryPostgres::~TemporaryPostgres() {
   Stop();
@@ -90,7 +93,8 @@ absl::Status TemporaryPostgres::Initialize() {
 
 void TemporaryPostgres::Start() {
   const std::string settings = absl::StrCat(kSettings, " -k ", folder_);
-  if (Run(absl::StrCat("pg_ctl -D ", folder_, "/data -w -t 60 -l ", folder_, "/log -o \"", settings, "\" start")) != 0) {
+  if (Run(absl::StrCat("pg_ctl -D ", folder_, "/data -w -t 60 -l ", folder_, "/log -o \"", settings, "\" start")) !=
+      0) {
     std::system(absl::StrCat("tail -20 ", folder_, "/log >&2").c_str());
     std::abort();
   }
@@ -100,7 +104,8 @@ void TemporaryPostgres::Stop() { Run(absl::StrCat("pg_ctl -D ", folder_, "/data 
 
 int TemporaryPostgres::Run(const std::string& command) const {
   const std::string as_user = geteuid() == 0 ? "setpriv --reuid=postgres --regid=postgres --init-groups " : "";
-  return std::system(absl::StrCat("cd ", folder_, " && ", as_user, bin_dir_, "/", command, " >>", folder_, "/output 2>&1").c_str());
+  return std::system(
+      absl::StrCat("cd ", folder_, " && ", as_user, bin_dir_, "/", command, " >>", folder_, "/output 2>&1").c_str());
 }
 
 std::string TemporaryPostgres::Url(const std::string& database) const {

@@ -1,5 +1,6 @@
-// A private PostgreSQL cluster for tests: started once per test program in a temporary folder, reachable by a Unix socket only,
-// removed at the end. Used by the tests of storage, server and whatever else needs a database. Thread-safe.
+// A private PostgreSQL cluster for tests: started once per test program in a temporary folder, reachable by a Unix
+// socket only, removed at the end. Used by the tests of storage, server and whatever else needs a database.
+// Thread-safe.
 #pragma once
 
 #include <string>
@@ -10,8 +11,8 @@ namespace pactory {
 
 class TemporaryPostgres {
  public:
-  /// Returns the cluster of this process, which is started by the first call. FAILED_PRECONDITION where PostgreSQL is not
-  /// installed.
+  /// Returns the cluster of this process, which is started by the first call. FAILED_PRECONDITION where PostgreSQL is
+  /// not installed.
   static absl::StatusOr<TemporaryPostgres*> Get();
 
   /// Makes an empty database and returns its URL.

@@ -36,18 +36,24 @@ std::string DatabaseTest::Sql(const std::string& sql) {
   return first;
 }
 
-std::string DatabaseTest::NewTenant(const std::string& name) { return Sql("INSERT INTO tenant (name) VALUES ('" + name + "') RETURNING id"); }
+std::string DatabaseTest::NewTenant(const std::string& name) {
+  return Sql("INSERT INTO tenant (name) VALUES ('" + name + "') RETURNING id");
+}
 
 std::string DatabaseTest::NewBlob(const std::string& tenant_id, const std::string& content) {
   BlobChunks chunks(database_->connection_string(), 1);
   BlobStore blobs(database_.get(), &chunks);
-  const UploadSpec spec = {.tenant_id = tenant_id, .upload_id = NewUuid(), .sha256 = Sha256Hex(content),
-                           .size_bytes = static_cast<int64_t>(content.size()), .lease = std::nullopt};
+  const UploadSpec spec = {.tenant_id = tenant_id,
+                           .upload_id = NewUuid(),
+                           .sha256 = Sha256Hex(content),
+                           .size_bytes = static_cast<int64_t>(content.size()),
+                           .lease = std::nullopt};
   const auto begun = blobs.BeginUpload(spec);
   EXPECT_TRUE(begun.ok()) << begun.status();
   for (int64_t offset = 0; !begun->complete && offset < spec.size_bytes; offset += kBlobChunkSize) {
-    const absl::Status stored = blobs.AppendChunk({.tenant_id = tenant_id, .upload_id = spec.upload_id, .offset = offset, .lease = std::nullopt},
-                                                  absl::string_view(content).substr(offset, kBlobChunkSize));
+    const absl::Status stored = blobs.AppendChunk(
+        {.tenant_id = tenant_id, .upload_id = spec.upload_id, .offset = offset, .lease = std::nullopt},
+        absl::string_view(content).substr(offset, kBlobChunkSize));
     EXPECT_TRUE(stored.ok()) << stored;
   }
   const absl::Status finished = begun->complete ? absl::OkStatus() : blobs.FinishUpload(spec, "");

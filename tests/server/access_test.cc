@@ -12,8 +12,10 @@ class AccessTest : public ServerTest {
  protected:
   static std::vector<const google::protobuf::MethodDescriptor*> Methods() {
     std::vector<const google::protobuf::MethodDescriptor*> methods;
-    for (const char* name : {"ModelService", "DatasetService", "JobService", "BlobService", "StatusService", "WorkerService"}) {
-      const auto* service = google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(std::string("pactory.v1.") + name);
+    for (const char* name :
+         {"ModelService", "DatasetService", "JobService", "BlobService", "StatusService", "WorkerService"}) {
+      const auto* service =
+          google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(std::string("pactory.v1.") + name);
       EXPECT_NE(service, nullptr) << name;
       for (int i = 0; i < service->method_count(); ++i) methods.push_back(service->method(i));
     }
@@ -54,14 +56,17 @@ TEST_F(AccessTest, EveryMethodWithoutATokenIsUnauthenticated) {
   ASSERT_GE(Methods().size(), 25);
   for (const auto* method : Methods()) {
     const grpc::Status status = CallEmpty(*method, "");
-    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED) << method->full_name() << ": " << status.error_message();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED)
+        << method->full_name() << ": " << status.error_message();
     EXPECT_EQ(ReasonOf(status), "UNAUTHENTICATED") << method->full_name();
   }
 }
 
 TEST_F(AccessTest, EveryMethodWithAnUnknownTokenIsUnauthenticated) {
   for (const auto* method : Methods()) {
-    EXPECT_EQ(CallEmpty(*method, "Bearer pactory_" + std::string(64, 'a')).error_code(), grpc::StatusCode::UNAUTHENTICATED) << method->full_name();
+    EXPECT_EQ(CallEmpty(*method, "Bearer pactory_" + std::string(64, 'a')).error_code(),
+              grpc::StatusCode::UNAUTHENTICATED)
+        << method->full_name();
   }
 }
 
@@ -71,7 +76,8 @@ TEST_F(AccessTest, ATokenOfTheOtherKindIsRefused) {
     if (service == "BlobService") continue;
     const bool for_workers = service == "WorkerService";
     const grpc::Status status = CallEmpty(*method, "Bearer " + (for_workers ? user_ : worker_token_));
-    EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED) << method->full_name() << ": " << status.error_message();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED)
+        << method->full_name() << ": " << status.error_message();
     EXPECT_EQ(ReasonOf(status), "WRONG_TOKEN_KIND") << method->full_name();
   }
 }
@@ -82,7 +88,8 @@ TEST_F(AccessTest, AnEmptyRequestIsAnsweredByEveryMethod) {
     const bool for_workers = method->service()->name() == "WorkerService";
     const grpc::Status status = CallEmpty(*method, "Bearer " + (for_workers ? worker_token_ : user_));
     if (status.ok()) continue;
-    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method->full_name() << ": " << status.error_message();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT)
+        << method->full_name() << ": " << status.error_message();
     EXPECT_NE(FieldOf(status), "") << method->full_name() << ": " << status.error_message();
   }
 }

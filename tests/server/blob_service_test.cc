@@ -132,7 +132,9 @@ TEST_F(BlobServiceTest, AnUploadCutTwiceAndOverARestartResumes) {
 
   ASSERT_TRUE(Query(upload_id, state).ok());
   ASSERT_EQ(state.committed_size(), 3 * kMiB);
-  const grpc::Status status = Send(Request(upload_id, content), {{3 * kMiB, content.substr(3 * kMiB, kMiB)}, {4 * kMiB, content.substr(4 * kMiB), true}}, response);
+  const grpc::Status status =
+      Send(Request(upload_id, content),
+           {{3 * kMiB, content.substr(3 * kMiB, kMiB)}, {4 * kMiB, content.substr(4 * kMiB), true}}, response);
   ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(response.blob(), "blobs/" + Sha256Hex(content));
   std::string bytes;
@@ -185,7 +187,9 @@ TEST_F(BlobServiceTest, BadMessagesAreRefusedByName) {
   bad.set_size_bytes(int64_t{1} << 60);
   EXPECT_EQ(field_of(bad, {{0, "x"}}), "size_bytes");
   EXPECT_EQ(field_of(good, {{0, std::string(2 * kMiB + 1, 'x')}}), "data");
-  EXPECT_EQ(field_of(Request(NewUuid(), content), {{0, content.substr(0, 2 * kMiB)}, {2 * kMiB, std::string(kMiB + 1, 'x')}}), "data");
+  EXPECT_EQ(
+      field_of(Request(NewUuid(), content), {{0, content.substr(0, 2 * kMiB)}, {2 * kMiB, std::string(kMiB + 1, 'x')}}),
+      "data");
   v1::WriteRequest other = good;
   other.set_size_bytes(17);
   EXPECT_EQ(field_of(other, {{0, "x"}}), "upload_id");

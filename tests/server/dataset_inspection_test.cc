@@ -8,10 +8,12 @@ namespace pactory {
 namespace {
 
 absl::StatusOr<DatasetFacts> Inspect(v1::Dataset::Format format, const std::string& file) {
-  return InspectDataset(format, static_cast<int64_t>(file.size()), [&](int64_t offset, int64_t size) -> absl::StatusOr<std::string> {
-    if (offset < 0 || size < 0 || offset + size > static_cast<int64_t>(file.size())) return absl::OutOfRangeError("beyond the end");
-    return file.substr(offset, size);
-  });
+  return InspectDataset(format, static_cast<int64_t>(file.size()),
+                        [&](int64_t offset, int64_t size) -> absl::StatusOr<std::string> {
+                          if (offset < 0 || size < 0 || offset + size > static_cast<int64_t>(file.size()))
+                            return absl::OutOfRangeError("beyond the end");
+                          return file.substr(offset, size);
+                        });
 }
 
 void ExpectBad(const absl::StatusOr<DatasetFacts>& facts, const std::string& says) {
@@ -23,7 +25,8 @@ void ExpectBad(const absl::StatusOr<DatasetFacts>& facts, const std::string& say
 
 TEST(NpzInspectionTest, TellsShapeAndLabelsOfStoredAndDeflatedArrays) {
   for (const ZipMethod method : {ZipMethod::kStored, ZipMethod::kDeflated}) {
-    const auto facts = Inspect(v1::Dataset::NPZ, Zip({{"x.npy", Npy("|u1", {9, 3, 48, 192}, 1)}, {"y.npy", Npy("<i4", {9}, 4)}}, method));
+    const auto facts = Inspect(v1::Dataset::NPZ,
+                               Zip({{"x.npy", Npy("|u1", {9, 3, 48, 192}, 1)}, {"y.npy", Npy("<i4", {9}, 4)}}, method));
     ASSERT_TRUE(facts.ok()) << facts.status();
     EXPECT_EQ(facts->sample_dims, (std::vector<int64_t>{3, 48, 192}));
     EXPECT_EQ(facts->labelled, true);
@@ -37,7 +40,9 @@ TEST(NpzInspectionTest, LabelsMayBeAbsent) {
 }
 
 TEST(NpzInspectionTest, WhatIsWrongIsNamed) {
-  const auto npz = [](const std::string& x, const std::string& y) { return Inspect(v1::Dataset::NPZ, Zip({{"x.npy", x}, {"y.npy", y}})); };
+  const auto npz = [](const std::string& x, const std::string& y) {
+    return Inspect(v1::Dataset::NPZ, Zip({{"x.npy", x}, {"y.npy", y}}));
+  };
   const std::string x = Npy("<f4", {4, 2}, 4);
   const std::string y = Npy("<i8", {4}, 8);
   ASSERT_TRUE(npz(x, y).ok()) << npz(x, y).status();
@@ -77,7 +82,8 @@ TEST(NpzInspectionTest, OneFlippedByteNeverCrashes) {
 }
 
 TEST(TarInspectionTest, OneSampleOfImageAndClassIsEnough) {
-  const auto facts = Inspect(v1::Dataset::TAR, Tar({{"README", "x"}, {"train/0001.PNG", std::string(3000, 'p')}, {"train/0001.cls", "3"}}));
+  const auto facts = Inspect(
+      v1::Dataset::TAR, Tar({{"README", "x"}, {"train/0001.PNG", std::string(3000, 'p')}, {"train/0001.cls", "3"}}));
   ASSERT_TRUE(facts.ok()) << facts.status();
   EXPECT_EQ(facts->labelled, true);
   EXPECT_FALSE(facts->sample_dims.has_value());

@@ -188,7 +188,8 @@ TEST_F(JobLifeTest, BadFinishesAreRefusedByName) {
     return FieldOf(status);
   };
   EXPECT_EQ(field_of({}), "outcome");
-  for (const std::string& name : {std::string("../../etc/passwd"), std::string(".."), std::string(""), std::string("a\nb"), std::string(300, 'a')}) {
+  for (const std::string& name : {std::string("../../etc/passwd"), std::string(".."), std::string(""),
+                                  std::string("a\nb"), std::string(300, 'a')}) {
     v1::FinishJobRequest request;
     request.mutable_succeeded()->add_artifacts()->set_name(name);
     EXPECT_EQ(field_of(request), "succeeded.artifacts.name") << name;

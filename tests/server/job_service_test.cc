@@ -174,7 +174,8 @@ TEST_F(JobServiceTest, AModelInUseCanNotBeDeleted) {
   v1::DeleteModelRequest model;
   model.set_name(request.job().spec().model());
   v1::DeleteModelResponse deleted;
-  EXPECT_EQ(Call(&v1::ModelService::Stub::DeleteModel, *models_, user_, model, deleted).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(Call(&v1::ModelService::Stub::DeleteModel, *models_, user_, model, deleted).error_code(),
+            grpc::StatusCode::FAILED_PRECONDITION);
   v1::DeleteDatasetRequest dataset;
   dataset.set_name(request.job().spec().train_dataset());
   v1::DeleteDatasetResponse dataset_deleted;

@@ -8,8 +8,9 @@ namespace pactory {
 namespace {
 
 absl::Status Inspect(const std::string& file, v1::Model& model) {
-  return InspectModel(static_cast<int64_t>(file.size()),
-                      [&](int64_t offset, int64_t size) -> absl::StatusOr<std::string> { return file.substr(offset, size); }, model);
+  return InspectModel(
+      static_cast<int64_t>(file.size()),
+      [&](int64_t offset, int64_t size) -> absl::StatusOr<std::string> { return file.substr(offset, size); }, model);
 }
 
 absl::Status Inspect(const onnx::ModelProto& file) {
@@ -43,7 +44,8 @@ TEST(ModelInspectionTest, TellsWhatTheFileHolds) {
   value.mutable_t()->add_dims(5);
   // Old files list their weights as inputs too.
   file.mutable_graph()->add_input()->set_name("w");
-  file.mutable_graph()->mutable_input(1)->mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::FLOAT);
+  file.mutable_graph()->mutable_input(1)->mutable_type()->mutable_tensor_type()->set_elem_type(
+      onnx::TensorProto::FLOAT);
 
   v1::Model model;
   const absl::Status status = Inspect(file.SerializeAsString(), model);
@@ -52,7 +54,8 @@ TEST(ModelInspectionTest, TellsWhatTheFileHolds) {
   ASSERT_EQ(model.inputs_size(), 1);
   EXPECT_EQ(model.inputs(0).name(), "x");
   EXPECT_EQ(model.inputs(0).element_type(), "float");
-  EXPECT_EQ(std::vector<int64_t>(model.inputs(0).dims().begin(), model.inputs(0).dims().end()), (std::vector<int64_t>{-1, 3, 4, 4}));
+  EXPECT_EQ(std::vector<int64_t>(model.inputs(0).dims().begin(), model.inputs(0).dims().end()),
+            (std::vector<int64_t>{-1, 3, 4, 4}));
   ASSERT_EQ(model.outputs_size(), 1);
   EXPECT_EQ(model.parameter_count(), 6 + 5);
   std::string ops;
@@ -170,19 +173,21 @@ TEST(ModelInspectionTest, WeightsAreSkippedNotRead) {
   const std::string bytes = file.SerializeAsString();
   int64_t read = 0;
   v1::Model model;
-  const absl::Status status = InspectModel(static_cast<int64_t>(bytes.size()),
-                                           [&](int64_t offset, int64_t size) -> absl::StatusOr<std::string> {
-                                             read += size;
-                                             return bytes.substr(offset, size);
-                                           },
-                                           model);
+  const absl::Status status = InspectModel(
+      static_cast<int64_t>(bytes.size()),
+      [&](int64_t offset, int64_t size) -> absl::StatusOr<std::string> {
+        read += size;
+        return bytes.substr(offset, size);
+      },
+      model);
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_LE(read, 4 << 20);
 }
 
 TEST(ModelInspectionTest, AnErrorOfTheStoreIsNotTheModelsFault) {
   v1::Model model;
-  const absl::Status status = InspectModel(100, [](int64_t, int64_t) -> absl::StatusOr<std::string> { return absl::UnavailableError("db"); }, model);
+  const absl::Status status = InspectModel(
+      100, [](int64_t, int64_t) -> absl::StatusOr<std::string> { return absl::UnavailableError("db"); }, model);
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
 }
 

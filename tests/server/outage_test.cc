@@ -95,7 +95,8 @@ TEST_F(OutageTest, AWatcherThatLeavesIsForgotten) {
   }
   const auto start = std::chrono::steady_clock::now();
   server_.reset();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, options_.shutdown_grace == absl::Seconds(2) ? std::chrono::seconds(2) : std::chrono::seconds(0));
+  EXPECT_LT(std::chrono::steady_clock::now() - start,
+            options_.shutdown_grace == absl::Seconds(2) ? std::chrono::seconds(2) : std::chrono::seconds(0));
 }
 
 TEST_F(OutageTest, PublicAddressesNeedTlsOrConsent) {
@@ -134,9 +135,10 @@ TEST_F(OutageTest, HttpShowsTheQueueAndTheNumbers) {
   httplib::Client client("http://" + server_->http_address());
   const auto metrics = client.Get("/metrics");
   ASSERT_TRUE(metrics);
-  for (const char* line : {"pactory_jobs{state=\"PENDING\"} 1\n", "pactory_jobs{state=\"FAILED\"} 0\n", "pactory_queue_depth 1\n",
-                           "pactory_queue_oldest_age_seconds", "pactory_workers 1\n", "pactory_db_pool_in_use{pool=\"metadata\"}",
-                           "pactory_rpc_seconds_count{method=\"JobService/CreateJob\",code=\"OK\"} 1\n", "pactory_database_up 1\n"}) {
+  for (const char* line :
+       {"pactory_jobs{state=\"PENDING\"} 1\n", "pactory_jobs{state=\"FAILED\"} 0\n", "pactory_queue_depth 1\n",
+        "pactory_queue_oldest_age_seconds", "pactory_workers 1\n", "pactory_db_pool_in_use{pool=\"metadata\"}",
+        "pactory_rpc_seconds_count{method=\"JobService/CreateJob\",code=\"OK\"} 1\n", "pactory_database_up 1\n"}) {
     EXPECT_NE(metrics->body.find(line), std::string::npos) << line << " not in\n" << metrics->body;
   }
   const auto status = client.Get("/status");

@@ -74,11 +74,12 @@ onnx::ModelProto SmallModel() {
 std::string Npy(const std::string& dtype, const std::vector<int64_t>& shape, int64_t item_size) {
   int64_t elements = 1;
   for (const int64_t dim : shape) elements *= dim;
-  std::string dict = absl::StrCat("{'descr': '", dtype, "', 'fortran_order': False, 'shape': (", absl::StrJoin(shape, ", "),
-                                  shape.size() == 1 ? ",), }" : "), }");
+  std::string dict = absl::StrCat("{'descr': '", dtype, "', 'fortran_order': False, 'shape': (",
+                                  absl::StrJoin(shape, ", "), shape.size() == 1 ? ",), }" : "), }");
   while ((10 + dict.size() + 1) % 64 != 0) dict += ' ';
   dict += '\n';
-  return absl::StrCat("\x93NUMPY", LittleEndian(1, 2), LittleEndian(dict.size(), 2), dict, std::string(elements * item_size, '\0'));
+  return absl::StrCat("\x93NUMPY", LittleEndian(1, 2), LittleEndian(dict.size(), 2), dict,
+                      std::string(elements * item_size, '\0'));
 }
 
 std::string Zip(const std::vector<ContainedFile>& files, ZipMethod method) {
@@ -87,15 +88,18 @@ std::string Zip(const std::vector<ContainedFile>& files, ZipMethod method) {
   for (const ContainedFile& file : files) {
     const std::string data = method == ZipMethod::kDeflated ? Deflated(file.content) : file.content;
     const uint32_t crc = crc32(0, reinterpret_cast<const Bytef*>(file.content.data()), file.content.size());
-    const std::string fields = absl::StrCat(LittleEndian(20, 2), LittleEndian(0, 2), LittleEndian(method == ZipMethod::kDeflated ? 8 : 0, 2),
-                                            LittleEndian(0, 4), LittleEndian(crc, 4), LittleEndian(data.size(), 4),
-                                            LittleEndian(file.content.size(), 4), LittleEndian(file.name.size(), 2), LittleEndian(0, 2));
-    absl::StrAppend(&directory, "PK\x01\x02", LittleEndian(20, 2), fields, LittleEndian(0, 10), LittleEndian(zip.size(), 4), file.name);
+    const std::string fields =
+        absl::StrCat(LittleEndian(20, 2), LittleEndian(0, 2), LittleEndian(method == ZipMethod::kDeflated ? 8 : 0, 2),
+                     LittleEndian(0, 4), LittleEndian(crc, 4), LittleEndian(data.size(), 4),
+                     LittleEndian(file.content.size(), 4), LittleEndian(file.name.size(), 2), LittleEndian(0, 2));
+    absl::StrAppend(&directory, "PK\x01\x02", LittleEndian(20, 2), fields, LittleEndian(0, 10),
+                    LittleEndian(zip.size(), 4), file.name);
     absl::StrAppend(&zip, "PK\x03\x04", fields, file.name, data);
   }
   const size_t offset = zip.size();
-  absl::StrAppend(&zip, directory, "PK\x05\x06", LittleEndian(0, 4), LittleEndian(files.size(), 2), LittleEndian(files.size(), 2),
-                  LittleEndian(directory.size(), 4), LittleEndian(offset, 4), LittleEndian(0, 2));
+  absl::StrAppend(&zip, directory, "PK\x05\x06", LittleEndian(0, 4), LittleEndian(files.size(), 2),
+                  LittleEndian(files.size(), 2), LittleEndian(directory.size(), 4), LittleEndian(offset, 4),
+                  LittleEndian(0, 2));
   return zip;
 }
 

@@ -73,7 +73,8 @@ std::unique_ptr<grpc::ClientContext> ServerTest::Context(const std::string& toke
   return context;
 }
 
-grpc::Status ServerTest::Upload(const std::string& token, const std::string& content, v1::WriteResponse& response, size_t piece) {
+grpc::Status ServerTest::Upload(const std::string& token, const std::string& content, v1::WriteResponse& response,
+                                size_t piece) {
   const auto context = Context(token);
   const auto stream = blobs_->Write(context.get(), &response);
   v1::WriteRequest request;
@@ -137,7 +138,8 @@ std::string ServerTest::NewWorker(const std::vector<std::string>& ops) {
   request.mutable_worker()->set_display_name("test worker");
   for (const std::string& op : ops) request.mutable_worker()->mutable_capabilities()->add_ops(op);
   v1::RegisterWorkerResponse response;
-  const grpc::Status status = Call(&v1::WorkerService::Stub::RegisterWorker, *workers_, worker_token_, request, response);
+  const grpc::Status status =
+      Call(&v1::WorkerService::Stub::RegisterWorker, *workers_, worker_token_, request, response);
   EXPECT_TRUE(status.ok()) << status.error_message();
   return response.name();
 }

@@ -31,14 +31,15 @@ class ServerTest : public DatabaseTest {
 
   /// Makes one unary call: `Call(&v1::ModelService::Stub::GetModel, *models_, user_, request, response)`.
   template <typename Stub, typename Request, typename Response>
-  grpc::Status Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*), Stub& stub, const std::string& token,
-                    const Request& request, Response& response) const {
+  grpc::Status Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*), Stub& stub,
+                    const std::string& token, const Request& request, Response& response) const {
     const auto context = Context(token);
     return (stub.*method)(context.get(), request, &response);
   }
 
   /// Uploads content in pieces of `piece` bytes and returns the answer.
-  grpc::Status Upload(const std::string& token, const std::string& content, v1::WriteResponse& response, size_t piece = 1 << 20);
+  grpc::Status Upload(const std::string& token, const std::string& content, v1::WriteResponse& response,
+                      size_t piece = 1 << 20);
 
   /// Uploads and makes a model, a dataset, a job; each must work. Returns its name.
   std::string NewModel(const std::string& token);

@@ -119,10 +119,13 @@ TEST_F(TenantIsolationTest, ListsAndStatusHoldOnlyTheCallersOwn) {
   v1::ListJobsResponse jobs;
   v1::GetStatusResponse status;
   ASSERT_TRUE(Call(&v1::ModelService::Stub::ListModels, *models_, stranger_, v1::ListModelsRequest(), models).ok());
-  ASSERT_TRUE(Call(&v1::DatasetService::Stub::ListDatasets, *datasets_, stranger_, v1::ListDatasetsRequest(), datasets).ok());
+  ASSERT_TRUE(
+      Call(&v1::DatasetService::Stub::ListDatasets, *datasets_, stranger_, v1::ListDatasetsRequest(), datasets).ok());
   ASSERT_TRUE(Call(&v1::JobService::Stub::ListJobs, *jobs_, stranger_, v1::ListJobsRequest(), jobs).ok());
   ASSERT_TRUE(Call(&v1::StatusService::Stub::GetStatus, *status_, stranger_, v1::GetStatusRequest(), status).ok());
-  EXPECT_EQ(models.models_size() + datasets.datasets_size() + jobs.jobs_size() + status.running_size() + status.jobs_size(), 0);
+  EXPECT_EQ(
+      models.models_size() + datasets.datasets_size() + jobs.jobs_size() + status.running_size() + status.jobs_size(),
+      0);
   ASSERT_EQ(status.workers_size(), 1);
   EXPECT_EQ(status.workers(0).jobs_size(), 0);
   ASSERT_TRUE(Call(&v1::StatusService::Stub::GetStatus, *status_, user_, v1::GetStatusRequest(), status).ok());
@@ -138,7 +141,8 @@ TEST_F(TenantIsolationTest, AForeignBlobCanNotBeReadOrMadeAModelOf) {
   v1::CreateModelRequest create;
   create.mutable_model()->set_blob(model.blob());
   v1::Model stolen;
-  EXPECT_EQ(Call(&v1::ModelService::Stub::CreateModel, *models_, stranger_, create, stolen).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(Call(&v1::ModelService::Stub::CreateModel, *models_, stranger_, create, stolen).error_code(),
+            grpc::StatusCode::NOT_FOUND);
   v1::ReadRequest read;
   read.set_blob(model.blob());
   const auto context = Context(stranger_);

@@ -20,15 +20,19 @@ class BlobStoreTest : public DatabaseTest {
   }
 
   UploadSpec SpecFor(const std::string& content) const {
-    return {.tenant_id = tenant_, .upload_id = NewUuid(), .sha256 = Sha256Hex(content), .size_bytes = static_cast<int64_t>(content.size()),
+    return {.tenant_id = tenant_,
+            .upload_id = NewUuid(),
+            .sha256 = Sha256Hex(content),
+            .size_bytes = static_cast<int64_t>(content.size()),
             .lease = std::nullopt};
   }
 
   // Stores the chunks from `from` on, at most `count`.
   void Append(const UploadSpec& spec, const std::string& content, int64_t from, int count) {
     for (int64_t offset = from; count-- > 0 && offset < spec.size_bytes; offset += kBlobChunkSize) {
-      const absl::Status stored = blobs_->AppendChunk({.tenant_id = tenant_, .upload_id = spec.upload_id, .offset = offset, .lease = std::nullopt},
-                                                      absl::string_view(content).substr(offset, kBlobChunkSize));
+      const absl::Status stored = blobs_->AppendChunk(
+          {.tenant_id = tenant_, .upload_id = spec.upload_id, .offset = offset, .lease = std::nullopt},
+          absl::string_view(content).substr(offset, kBlobChunkSize));
       ASSERT_TRUE(stored.ok()) << stored;
     }
   }
@@ -85,8 +89,8 @@ TEST_F(BlobStoreTest, AChunkAtAnotherOffsetIsRefused) {
   const UploadSpec spec = SpecFor(content);
   ASSERT_TRUE(blobs_->BeginUpload(spec).ok());
   for (const int64_t offset : {kBlobChunkSize, 2 * kBlobChunkSize}) {
-    const absl::Status stored =
-        blobs_->AppendChunk({.tenant_id = tenant_, .upload_id = spec.upload_id, .offset = offset, .lease = std::nullopt}, "x");
+    const absl::Status stored = blobs_->AppendChunk(
+        {.tenant_id = tenant_, .upload_id = spec.upload_id, .offset = offset, .lease = std::nullopt}, "x");
     EXPECT_TRUE(absl::IsAborted(stored));
     EXPECT_EQ(ReasonOf(stored), "WRONG_OFFSET");
   }
@@ -100,8 +104,10 @@ TEST_F(BlobStoreTest, TwoStreamsOfOneUploadStoreEachChunkOnce) {
   std::atomic<int> stored = 0;
   const auto stream = [&] {
     for (int64_t offset = 0; offset < spec.size_bytes; offset += kBlobChunkSize) {
-      stored += blobs_->AppendChunk({.tenant_id = tenant_, .upload_id = spec.upload_id, .offset = offset, .lease = std::nullopt},
-                                    absl::string_view(content).substr(offset, kBlobChunkSize))
+      stored += blobs_
+                    ->AppendChunk(
+                        {.tenant_id = tenant_, .upload_id = spec.upload_id, .offset = offset, .lease = std::nullopt},
+                        absl::string_view(content).substr(offset, kBlobChunkSize))
                     .ok();
     }
   };

@@ -54,14 +54,24 @@ TEST_F(DatabaseErrorTest, AKilledConnectionIsReplaced) {
 TEST_F(DatabaseErrorTest, IdleConnectionsThatDiedAreNotLent) {
   const auto other = Database::Open({.url = url_, .pool_size = 1});
   Sql("SELECT 1");
-  ASSERT_TRUE(Exec(**other, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()").ok());
+  ASSERT_TRUE(Exec(**other,
+                   "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid "
+                   "<> pg_backend_pid()")
+                  .ok());
   // A backend that was told to end takes a moment; its own connection is the only one left then.
   const auto count_others = [&] {
     int others = -1;
-    EXPECT_TRUE((*other)->Query("test", [&](pqxx::transaction_base& statement) {
-      others = statement.exec1("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")[0].as<int>();
-      return absl::OkStatus();
-    }).ok());
+    EXPECT_TRUE((*other)
+                    ->Query("test",
+                            [&](pqxx::transaction_base& statement) {
+                              others = statement
+                                           .exec1(
+                                               "SELECT count(*) FROM pg_stat_activity WHERE datname = "
+                                               "current_database() AND pid <> pg_backend_pid()")[0]
+                                           .as<int>();
+                              return absl::OkStatus();
+                            })
+                    .ok());
     return others;
   };
   while (count_others() != 0) std::this_thread::yield();
@@ -100,7 +110,8 @@ TEST(DatabaseUrlTest, AnUnreachableServerIsUnavailable) {
 }
 
 TEST(SqlStateTest, PassingTroubleIsUnavailable) {
-  for (const char* state : {"57P01", "53300", "08006", "57014", "55P03"}) EXPECT_TRUE(absl::IsUnavailable(StatusOfSqlState("q", state, ""))) << state;
+  for (const char* state : {"57P01", "53300", "08006", "57014", "55P03"})
+    EXPECT_TRUE(absl::IsUnavailable(StatusOfSqlState("q", state, ""))) << state;
   EXPECT_EQ(ReasonOf(StatusOfSqlState("q", "40P01", "")), "CONFLICT");
 }
 
@@ -121,7 +132,8 @@ TEST_F(NotificationListenerTest, HearsNotificationsAndSaysWhenItMayHaveMissedSom
   ASSERT_TRUE(wait_for(1));
   Sql("SELECT pg_notify('pactory_job', 'abc')");
   ASSERT_TRUE(wait_for(2));
-  Sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()");
+  Sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = "
+      "current_database()");
   ASSERT_TRUE(wait_for(3));
   absl::MutexLock lock(&mutex);
   EXPECT_EQ(heard, (std::vector<std::string>{"", "abc", ""}));

@@ -92,9 +92,12 @@ TEST_F(LeaseStoreTest, EveryWriteUnderAStaleFenceIsRefused) {
     ExpectLost(metrics_->Append(stale, metrics), "metrics");
     BlobChunks chunks(database_->connection_string(), 1);
     BlobStore blobs(database_.get(), &chunks);
-    const UploadSpec upload = {.tenant_id = tenant_, .upload_id = NewUuid(), .sha256 = std::string(64, 'a'), .size_bytes = 3, .lease = stale};
+    const UploadSpec upload = {
+        .tenant_id = tenant_, .upload_id = NewUuid(), .sha256 = std::string(64, 'a'), .size_bytes = 3, .lease = stale};
     ASSERT_TRUE(blobs.BeginUpload(upload).ok());
-    ExpectLost(blobs.AppendChunk({.tenant_id = tenant_, .upload_id = upload.upload_id, .offset = 0, .lease = stale}, "abc"), "chunk");
+    ExpectLost(
+        blobs.AppendChunk({.tenant_id = tenant_, .upload_id = upload.upload_id, .offset = 0, .lease = stale}, "abc"),
+        "chunk");
   }
   EXPECT_EQ(Get(id).state(), v1::Job::RUNNING);
   EXPECT_EQ(Sql("SELECT count(*) FROM job_metric"), "0");

@@ -30,7 +30,10 @@ TEST_F(MetricStoreTest, MetricsComeBackInOrderAndExact) {
   const std::string id = NewJob();
   const LeaseRef lease = Claim();
   const double infinite = std::numeric_limits<double>::infinity();
-  ASSERT_TRUE(metrics_->Append(lease, Batch(1, {{"train/loss", 0.1}, {"alpha/\"q\\uote\" {,}", -infinite}, {"nan", std::nan("")}})).ok());
+  ASSERT_TRUE(
+      metrics_
+          ->Append(lease, Batch(1, {{"train/loss", 0.1}, {"alpha/\"q\\uote\" {,}", -infinite}, {"nan", std::nan("")}}))
+          .ok());
   ASSERT_TRUE(metrics_->Append(lease, Batch(2, {{"train/loss", 1e-300}})).ok());
   const auto since = metrics_->ReadSince(id, 0, 100);
   ASSERT_TRUE(since.ok()) << since.status();
@@ -62,7 +65,9 @@ TEST_F(MetricStoreTest, ListsTheNewestAttemptByPrefixInPages) {
   ASSERT_TRUE(leases_->Reap().ok());
   const LeaseRef lease = Claim();
   // A new lease counts its batches anew.
-  ASSERT_TRUE(metrics_->Append(lease, Batch(1, {{"train/loss", 1}, {"eval/top1", 0.5}, {"train/loss", 2}, {"train/loss", 3}})).ok());
+  ASSERT_TRUE(
+      metrics_->Append(lease, Batch(1, {{"train/loss", 1}, {"eval/top1", 0.5}, {"train/loss", 2}, {"train/loss", 3}}))
+          .ok());
   std::vector<double> values;
   PageRequest page = {.size = 2, .token = ""};
   do {

@@ -46,8 +46,10 @@ TEST_F(MigratorTest, DownAndUpAgainGivesTheSameSchemaOnAFilledDatabase) {
   Sql("INSERT INTO job_lease (job_id, fence, tenant_id, worker_id, lease_until, deadline_time) "
       "SELECT j.id, 1, j.tenant_id, w.id, now(), now() FROM job j, worker w");
   Sql("INSERT INTO job_event (job_id, kind, fence) SELECT id, 'CREATED', 0 FROM job");
-  Sql("INSERT INTO job_metric (job_id, fence, batch, name, step, value, time) SELECT id, 1, 1, 'l', 1, 1, now() FROM job");
-  Sql("INSERT INTO artifact (job_id, name, fence, blob_id, media_type) SELECT j.id, 'a', 1, b.id, 't' FROM job j, blob b");
+  Sql("INSERT INTO job_metric (job_id, fence, batch, name, step, value, time) SELECT id, 1, 1, 'l', 1, 1, now() FROM "
+      "job");
+  Sql("INSERT INTO artifact (job_id, name, fence, blob_id, media_type) SELECT j.id, 'a', 1, b.id, 't' FROM job j, blob "
+      "b");
   for (int version = Newest() - 1; version >= 0; --version) {
     const auto report = Migrate(*database_, EmbeddedMigrations(), version);
     ASSERT_TRUE(report.ok()) << version << ": " << report.status();
@@ -88,7 +90,11 @@ TEST_F(MigratorTest, AnOlderProgramLeavesANewerDatabaseAlone) {
 
 TEST_F(MigratorTest, AFailedStepLeavesTheDatabaseAtTheLastWholeOne) {
   std::vector<Migration> broken = EmbeddedMigrations();
-  broken.push_back({.number = Newest() + 1, .name = "break", .up = "CREATE TABLE half (); SELECT 1 / 0", .down = "", .checksum = "c"});
+  broken.push_back({.number = Newest() + 1,
+                    .name = "break",
+                    .up = "CREATE TABLE half (); SELECT 1 / 0",
+                    .down = "",
+                    .checksum = "c"});
   EXPECT_FALSE(Migrate(*database_, broken, Newest() + 1).ok());
   EXPECT_EQ(*SchemaVersion(*database_), Newest());
   EXPECT_EQ(Sql("SELECT to_regclass('half') IS NULL"), "t");
@@ -96,19 +102,27 @@ TEST_F(MigratorTest, AFailedStepLeavesTheDatabaseAtTheLastWholeOne) {
 
 TEST_F(MigratorTest, TheStatesOfTheDatabaseAreThoseOfTheContract) {
   std::set<std::string> contract;
-  for (int state = v1::Job::PENDING; state <= v1::Job::State_MAX; ++state) contract.insert(v1::Job::State_Name(static_cast<v1::Job::State>(state)));
+  for (int state = v1::Job::PENDING; state <= v1::Job::State_MAX; ++state)
+    contract.insert(v1::Job::State_Name(static_cast<v1::Job::State>(state)));
   std::string names;
   for (const std::string& name : contract) names += (names.empty() ? "" : ",") + name;
-  EXPECT_EQ(Sql("SELECT string_agg(enumlabel, ',' ORDER BY enumlabel COLLATE \"C\") FROM pg_enum JOIN pg_type t ON t.oid = enumtypid WHERE typname = 'job_state'"), names);
+  EXPECT_EQ(Sql("SELECT string_agg(enumlabel, ',' ORDER BY enumlabel COLLATE \"C\") FROM pg_enum JOIN pg_type t ON "
+                "t.oid = enumtypid WHERE typname = 'job_state'"),
+            names);
 }
 
 // A heartbeat must stay within its page: no index may hold what it changes.
 TEST_F(MigratorTest, HeartbeatsTouchNoIndexedColumn) {
-  EXPECT_EQ(Sql("SELECT count(*) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) "
-                "WHERE i.indrelid = 'job_lease'::regclass AND a.attname IN ('lease_until', 'heartbeat_time', 'progress', 'metric_batch')"),
+  EXPECT_EQ(Sql("SELECT count(*) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY "
+                "(i.indkey) "
+                "WHERE i.indrelid = 'job_lease'::regclass AND a.attname IN ('lease_until', 'heartbeat_time', "
+                "'progress', 'metric_batch')"),
             "0");
-  EXPECT_EQ(Sql("SELECT array_to_string(reloptions, ',') LIKE '%fillfactor=50%' FROM pg_class WHERE relname = 'job_lease'"), "t");
-  EXPECT_EQ(Sql("SELECT attstorage FROM pg_attribute WHERE attrelid = 'blob_chunk'::regclass AND attname = 'data'"), "e");
+  EXPECT_EQ(
+      Sql("SELECT array_to_string(reloptions, ',') LIKE '%fillfactor=50%' FROM pg_class WHERE relname = 'job_lease'"),
+      "t");
+  EXPECT_EQ(Sql("SELECT attstorage FROM pg_attribute WHERE attrelid = 'blob_chunk'::regclass AND attname = 'data'"),
+            "e");
 }
 
 }  // namespace

@@ -20,7 +20,8 @@ TEST(PageTest, TokenOfAnotherListIsRefusedByName) {
 }
 
 TEST(PageTest, GarbageTokensAreRefused) {
-  for (const std::string& token : {std::string("x"), std::string("%%%"), std::string(5000, 'a'), std::string("YXxifGM=")}) {
+  for (const std::string& token :
+       {std::string("x"), std::string("%%%"), std::string(5000, 'a'), std::string("YXxifGM=")}) {
     EXPECT_TRUE(absl::IsInvalidArgument(DecodePageToken(token, "jobs").status())) << token;
   }
 }

@@ -76,7 +76,9 @@ class QueueTest : public DatabaseTest {
     return {IdOf("jobs", (*lease)->token().job()), (*lease)->token().fence()};
   }
 
-  void Expire(const LeaseRef& lease) { Sql("UPDATE job_lease SET lease_until = now() - interval '1 s' WHERE job_id = '" + lease.job_id + "'"); }
+  void Expire(const LeaseRef& lease) {
+    Sql("UPDATE job_lease SET lease_until = now() - interval '1 s' WHERE job_id = '" + lease.job_id + "'");
+  }
 
   v1::Job Get(const std::string& id) {
     const auto job = jobs_->Get(tenant_, id);

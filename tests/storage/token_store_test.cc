@@ -22,7 +22,8 @@ TEST_F(TokenStoreTest, ATokenNamesItsTenantUntilItIsRevoked) {
 }
 
 TEST_F(TokenStoreTest, TheSecretIsNotInTheDatabase) {
-  const std::string secret = *TokenStore(database_.get()).Create({.kind = TokenKind::kUser, .tenant = "default", .name = "x"});
+  const std::string secret =
+      *TokenStore(database_.get()).Create({.kind = TokenKind::kUser, .tenant = "default", .name = "x"});
   EXPECT_EQ(Sql("SELECT count(*) FROM api_token WHERE api_token::text LIKE '%" + secret.substr(8) + "%'"), "0");
 }
 
