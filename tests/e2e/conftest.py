@@ -96,7 +96,7 @@ class Service:
     def job(self, name):
         return self.json("jobs", "show", name)
 
-    def wait_for(self, name, state, seconds=120):
+    def wait_for(self, name, state, seconds=300):
         def reached():
             job = self.job(name)
             assert job["state"] == state or job["state"] not in ("SUCCEEDED", "FAILED", "CANCELLED"), job
@@ -104,10 +104,15 @@ class Service:
 
         return wait_until(reached, seconds, f"{name} is {state}")
 
-    def wait_for_training(self, name, step=1, seconds=60):
+    def wait_for_training(self, name, step=1, seconds=200):
         """Waits until the job has trained so many steps."""
-        return wait_until(lambda: self.job(name)["state"] == "RUNNING" and int(self.job(name)["progress"]["step"]) >= step,
-                          seconds, f"{name} has trained {step} steps")
+
+        def reached():
+            job = self.job(name)
+            assert job["state"] in ("PENDING", "RUNNING"), job
+            return job["state"] == "RUNNING" and int(job["progress"]["step"]) >= step
+
+        wait_until(reached, seconds, f"{name} has trained {step} steps")
 
 
 def process_runs(pid):

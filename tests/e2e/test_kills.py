@@ -3,15 +3,19 @@ import pytest
 
 from conftest import wait_until
 
-# Long enough to be killed in the middle; a checkpoint is written long before.
-STEPS = 4000
+# Long enough to be killed in the middle; checkpoints are written long before.
+STEPS = 600
 
 
 @pytest.fixture
 def running_job(service, files):
-    name = service.submit(files, "--set", "training.checkpoint_every=100", steps=STEPS)
-    service.wait_for_training(name, step=300)
-    return name
+    name = service.submit(files, "--set", "training.checkpoint_every=30", steps=STEPS)
+    try:
+        service.wait_for_training(name, step=100)
+        yield name
+    finally:
+        # A case that failed must not keep the worker from the next one.
+        service.cli("jobs", "cancel", name, rc=None)
 
 
 def assert_published_once(service, name):
@@ -27,7 +31,7 @@ def steps_of(service, name):
 
 def test_killed_trainer_goes_on_from_its_checkpoint(service, running_job):
     service.kill(service.trainer_pids()[0])
-    job = service.wait_for(running_job, "SUCCEEDED", seconds=240)
+    job = service.wait_for(running_job, "SUCCEEDED", seconds=400)
     assert job["lost_attempts"] == 0
     assert_published_once(service, running_job)
     log = (service.folder / "logs" / "worker-1.log").read_text()
@@ -40,7 +44,7 @@ def test_killed_agent_takes_its_trainer_along_and_the_next_attempt_resumes(servi
     service.kill(service.worker_pid())
     wait_until(lambda: not service.trainer_pids(), 5, "the trainer is gone with its agent")
     service.up()
-    job = service.wait_for(running_job, "SUCCEEDED", seconds=240)
+    job = service.wait_for(running_job, "SUCCEEDED", seconds=400)
     assert (job["attempt"], job["lost_attempts"]) == (2, 1)
     assert_published_once(service, running_job)
     assert min(steps_of(service, running_job)) > 1, "the second attempt started from nothing"
@@ -51,7 +55,7 @@ def test_killed_server_costs_no_attempt(service, running_job):
     service.kill(service.server_pid())
     assert service.trainer_pids(), "training goes on without the server"
     service.up()
-    job = service.wait_for(running_job, "SUCCEEDED", seconds=240)
+    job = service.wait_for(running_job, "SUCCEEDED", seconds=400)
     assert (job["attempt"], job["lost_attempts"]) == (1, 0)
     assert_published_once(service, running_job)
     assert watcher.wait(timeout=30) == 0, "the watch came through the restart"
@@ -67,5 +71,6 @@ def test_worker_that_is_told_to_stop_gives_its_job_back(service, files):
     service.up()
     job = service.job(name)
     assert job["lost_attempts"] == 0
+    service.wait_for_training(name)
     service.cli("jobs", "cancel", name)
     service.wait_for(name, "CANCELLED", seconds=15)
