@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <clocale>
 #include <fstream>
 
 #include "quant/data/dataset.h"
@@ -20,13 +21,18 @@ using Members = std::vector<std::pair<std::string, std::string>>;
 std::string Tar(const Members& members) {
   std::string content(1 << 20, '\0');
   size_t used = 0;
+  // libarchive writes names beyond ASCII only in a locale that has them; reading must do without.
+  const std::string locale = std::setlocale(LC_CTYPE, nullptr);
+  std::setlocale(LC_CTYPE, "C.UTF-8");
   struct archive* writer = archive_write_new();
   // pax: long names become members of their own before the file's.
   archive_write_set_format_pax(writer);
+  // Names as they are: libarchive's own conversion of names beyond ASCII crashes in a process without a locale.
+  archive_write_set_options(writer, "hdrcharset=BINARY");
   archive_write_open_memory(writer, content.data(), content.size(), &used);
   for (const auto& [name, data] : members) {
     struct archive_entry* entry = archive_entry_new();
-    archive_entry_set_pathname_utf8(entry, name.c_str());
+    archive_entry_set_pathname(entry, name.c_str());
     archive_entry_set_size(entry, static_cast<la_int64_t>(data.size()));
     archive_entry_set_filetype(entry, AE_IFREG);
     archive_entry_set_perm(entry, 0644);
@@ -35,6 +41,7 @@ std::string Tar(const Members& members) {
     archive_entry_free(entry);
   }
   archive_write_free(writer);
+  std::setlocale(LC_CTYPE, locale.c_str());
   content.resize(used);
   return content;
 }
