@@ -58,7 +58,8 @@ absl::StatusOr<std::vector<TarSample>> IndexTar(absl::string_view archive) {
   struct archive_entry* entry = nullptr;
   int result = ARCHIVE_OK;
   int64_t members = 0;
-  while ((result = archive_read_next_header(reader.get(), &entry)) == ARCHIVE_OK) {
+  // A warning is about the name in the process' locale; the entry is whole, and its name as UTF-8 is checked below.
+  while ((result = archive_read_next_header(reader.get(), &entry)) == ARCHIVE_OK || result == ARCHIVE_WARN) {
     if (archive_entry_filetype(entry) != AE_IFREG) continue;
     // The plain form fails on names beyond ASCII where the process has no locale, the other one on bytes that are no
     // UTF-8.
