@@ -27,12 +27,10 @@ std::string Tar(const Members& members) {
   struct archive* writer = archive_write_new();
   // pax: long names become members of their own before the file's.
   archive_write_set_format_pax(writer);
-  // Names as they are: libarchive's own conversion of names beyond ASCII crashes in a process without a locale.
-  archive_write_set_options(writer, "hdrcharset=BINARY");
   archive_write_open_memory(writer, content.data(), content.size(), &used);
   for (const auto& [name, data] : members) {
     struct archive_entry* entry = archive_entry_new();
-    archive_entry_set_pathname(entry, name.c_str());
+    archive_entry_set_pathname_utf8(entry, name.c_str());
     archive_entry_set_size(entry, static_cast<la_int64_t>(data.size()));
     archive_entry_set_filetype(entry, AE_IFREG);
     archive_entry_set_perm(entry, 0644);
