@@ -76,8 +76,10 @@ void PrintText(const InspectOptions& options, const ModelSummary& summary) {
   std::cout << "activations   " << summary.quantized_activations << " quantized\n\n";
   std::cout << absl::StrFormat("%-40s %-14s %10s %10s  %s\n", "layer", "op", "parameters", "FLOPs", "weights");
   for (const LayerSummary& layer : summary.layers) {
-    const std::string weights = layer.weight_bits > 0 ? absl::StrCat("int", layer.weight_bits)
-                                                      : absl::StrCat("float: ", layer.float_reason);
+    std::string weights = layer.weight_bits > 0 ? absl::StrCat("int", layer.weight_bits) : "float";
+    if (!layer.float_reason.empty()) {
+      absl::StrAppend(&weights, layer.weight_bits > 0 ? ", computed in float: " : ": ", layer.float_reason);
+    }
     std::cout << absl::StrFormat("%-40s %-14s %10d %10s  %s\n", layer.name.substr(0, 40), layer.op, layer.parameters,
                                  layer.flops ? Scaled(static_cast<double>(*layer.flops)) : "?", weights);
   }

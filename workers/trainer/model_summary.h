@@ -23,7 +23,7 @@ struct LayerSummary {
   std::optional<int64_t> flops;
   /// 0 where the weight stays float.
   int64_t weight_bits = 0;
-  /// Why the layer stays float; "" where it is quantized.
+  /// Why the layer computes in float, be its weight stored quantized or not; "" where it computes in int8.
   std::string float_reason;
 };
 
