@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("PACTORY_BINARY_DIR", ROOT / "build" / "release")) / "bin"
-SHORT_LEASES = ["--lease-seconds=3", "--heartbeat-seconds=0.5", "--reaper-seconds=0.5"]
+SHORT_LEASES = ["--lease-seconds=8", "--heartbeat-seconds=0.5", "--reaper-seconds=0.5"]
 
 
 class Service:
