@@ -75,7 +75,8 @@ TemporaryPostgres::TemporaryPostgres(std::string bin_dir, std::string folder)
     : bin_dir_(std::move(bin_dir)), folder_(std::move(folder)) {}
 
 TemporaryPostgres::~TemporaryPostgres() {
-  Stop();
+  // An immediate stop leaves processes behind for a moment, which write into the folder while it is being removed.
+  Run(absl::StrCat("pg_ctl -D ", folder_, "/data -w -m fast stop"));
   std::error_code error;
   fs::remove_all(folder_, error);
 }
