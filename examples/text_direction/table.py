@@ -64,7 +64,6 @@ def sentences(report):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--int8", required=True, help="report.json of the 8-bit job")
-    parser.add_argument("--w4a4", help="report.json of the 4-bit job")
     parser.add_argument("--peer", help="JSON of benchmarks/peers/quantize_static.py")
     arguments = parser.parse_args()
     with open(arguments.int8, encoding="utf-8") as file:
@@ -76,12 +75,6 @@ def main():
     print_table("PP-OCR text direction (MobileNetV3), 8-bit weights and activations", rows)
     for sentence in sentences(int8):
         print(sentence)
-    if arguments.w4a4:
-        with open(arguments.w4a4, encoding="utf-8") as file:
-            w4a4 = json.load(file)
-        print_table("The same at 4-bit weights and 4-bit activations", report_rows(w4a4))
-        for sentence in sentences(w4a4):
-            print(sentence)
 
 
 if __name__ == "__main__":
