@@ -40,12 +40,9 @@ absl::StatusOr<ExitCode> ListDatasets(const Invocation& invocation) {
   v1::ListDatasetsResponse all;
   v1::ListDatasetsRequest request;
   request.set_page_size(1000);
-  do {
-    PACTORY_ASSIGN_OR_RETURN(const auto page,
-                             session->Call(session->datasets(), &v1::DatasetService::Stub::ListDatasets, request));
-    all.mutable_datasets()->MergeFrom(page.datasets());
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+  PACTORY_RETURN_IF_ERROR(
+      session->CallPages(session->datasets(), &v1::DatasetService::Stub::ListDatasets, request,
+                         [&all](const auto& page) { all.mutable_datasets()->MergeFrom(page.datasets()); }));
   if (invocation.output == OutputFormat::kJson) {
     PrintJson(all);
     return ExitCode::kDone;

@@ -140,18 +140,17 @@ absl::StatusOr<ExitCode> PrintMetrics(const Invocation& invocation, const JobFla
   request.set_page_size(10000);
   request.set_name_prefix(flags.name_prefix);
   v1::ListMetricsResponse all;
-  do {
-    PACTORY_ASSIGN_OR_RETURN(const auto page,
-                             session->Call(session->jobs(), &v1::JobService::Stub::ListMetrics, request));
+  const auto take = [&](const v1::ListMetricsResponse& page) {
     if (invocation.output == OutputFormat::kJson) {
       all.mutable_metrics()->MergeFrom(page.metrics());
-    } else {
-      for (const v1::Metric& metric : page.metrics()) {
-        std::cout << metric.step() << "\t" << metric.name() << "\t" << absl::StrFormat("%.9g", metric.value()) << "\n";
-      }
+      return;
     }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+    for (const v1::Metric& metric : page.metrics()) {
+      std::cout << metric.step() << "\t" << metric.name() << "\t" << absl::StrFormat("%.9g", metric.value()) << "\n";
+    }
+  };
+  PACTORY_RETURN_IF_ERROR(
+      session->CallPages(session->jobs(), &v1::JobService::Stub::ListMetrics, request, take));
   if (invocation.output == OutputFormat::kJson) PrintJson(all);
   std::cout.flush();
   return ExitCode::kDone;

@@ -19,12 +19,10 @@ absl::StatusOr<std::vector<v1::Artifact>> ListAllArtifacts(Session& session, con
   v1::ListArtifactsRequest request;
   request.set_parent(job);
   request.set_page_size(1000);
-  do {
-    PACTORY_ASSIGN_OR_RETURN(const auto page,
-                             session.Call(session.jobs(), &v1::JobService::Stub::ListArtifacts, request));
-    artifacts.insert(artifacts.end(), page.artifacts().begin(), page.artifacts().end());
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+  PACTORY_RETURN_IF_ERROR(session.CallPages(
+      session.jobs(), &v1::JobService::Stub::ListArtifacts, request, [&artifacts](const auto& page) {
+        artifacts.insert(artifacts.end(), page.artifacts().begin(), page.artifacts().end());
+      }));
   return artifacts;
 }
 

@@ -41,12 +41,9 @@ absl::StatusOr<ExitCode> ListModels(const Invocation& invocation) {
   v1::ListModelsResponse all;
   v1::ListModelsRequest request;
   request.set_page_size(1000);
-  do {
-    PACTORY_ASSIGN_OR_RETURN(const auto page,
-                             session->Call(session->models(), &v1::ModelService::Stub::ListModels, request));
-    all.mutable_models()->MergeFrom(page.models());
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+  PACTORY_RETURN_IF_ERROR(
+      session->CallPages(session->models(), &v1::ModelService::Stub::ListModels, request,
+                         [&all](const auto& page) { all.mutable_models()->MergeFrom(page.models()); }));
   if (invocation.output == OutputFormat::kJson) {
     PrintJson(all);
     return ExitCode::kDone;

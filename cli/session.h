@@ -46,6 +46,19 @@ class Session {
     return response;
   }
 
+  /// Calls a list method page by page; `take` gets every page in order.
+  template <typename Stub, typename Request, typename Response, typename Take>
+  absl::Status CallPages(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                         Request request, const Take& take) {
+    do {
+      absl::StatusOr<Response> page = Call(stub, method, request);
+      if (!page.ok()) return page.status();
+      take(*page);
+      request.set_page_token(page->next_page_token());
+    } while (!request.page_token().empty());
+    return absl::OkStatus();
+  }
+
   /// Circumstances of a blob's transfer.
   BlobTransfer Transfer();
 

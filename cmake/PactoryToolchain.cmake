@@ -8,6 +8,9 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
 endif()
 
+# -O3 costs a sixth of the build's time more and gains nothing but in the kernels, which ask for it themselves.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+
 # Several files compiled as one: a third of the time for a whole build. Names in anonymous namespaces must differ within a folder.
 option(PACTORY_UNITY_BUILD "Compile several files as one; off is better while one file is worked on" ON)
 set(CMAKE_UNITY_BUILD ${PACTORY_UNITY_BUILD})

@@ -16,7 +16,7 @@ model=$cache/models/ch_ppocr_mobile_v2.0_cls_infer.onnx
 "$root/scripts/bootstrap.sh"
 install_apt_packages "$example/apt_packages.txt"
 "$root/scripts/build.sh" pactory pactory-server pactory-worker pactory-trainer
-"$python" "$example/fetch_model.py" --out "$cache/models"
+"$python" "$root/examples/ppocr_models/fetch.py" --out "$cache/models"
 say "rendering the demo's text lines (8,000 to train on, 2,000 to evaluate on)"
 "$python" "$example/render.py" --train 8000 --eval 2000 --out "$data"
 

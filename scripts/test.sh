@@ -7,7 +7,7 @@ source "$(dirname "$0")/lib.sh"
 "$root/scripts/bootstrap.sh"
 install_apt_packages "$root/examples/text_direction/apt_packages.txt"
 "$root/scripts/build.sh"
-"$python" "$root/examples/text_direction/fetch_model.py" --out "$cache/models"
+"$python" "$root/examples/ppocr_models/fetch.py" --out "$cache/models"
 
 export PACTORY_SOURCE_DIR=$root PACTORY_BINARY_DIR=$build PACTORY_PYTHON=$python PACTORY_TEST_MODELS=$cache/models
 reports=$build/test-reports

@@ -16,17 +16,6 @@ namespace {
 
 constexpr int kAbsent = -1;
 
-// One node, bound.
-struct Step {
-  Kernel kernel;
-  // Slots; kAbsent where an optional input or output is left out.
-  std::vector<int> inputs;
-  std::vector<int> outputs;
-  // Slots that no later step reads.
-  std::vector<int> release;
-  std::string label;
-};
-
 std::string LabelOf(const Node& node) { return absl::StrCat("node ", node.name, " (", node.op_type, ")"); }
 
 bool IsPactory(const Node& node) { return node.domain == "pactory"; }
@@ -83,6 +72,17 @@ std::vector<std::string> ImageWeights(const Graph& graph) {
 }  // namespace
 
 struct Executor::Plan {
+  // One node, bound.
+  struct Step {
+    Kernel kernel;
+    // Slots; kAbsent where an optional input or output is left out.
+    std::vector<int> inputs;
+    std::vector<int> outputs;
+    // Slots that no later step reads.
+    std::vector<int> release;
+    std::string label;
+  };
+
   // A parameter and the slot it is put into before each run.
   struct ParameterSlot {
     const at::Tensor* tensor;
@@ -187,7 +187,7 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Graph& graph, K
   auto plan = std::make_unique<Plan>();
   for (const ValueInfo& input : graph.inputs) plan->input_slots.push_back(plan->SlotOf(input.name));
   for (const Node& node : graph.nodes) {
-    Step step;
+    Plan::Step step;
     PACTORY_ASSIGN_OR_RETURN(step.kernel, Bind(graph, node, factory));
     for (const std::string& input : node.inputs) step.inputs.push_back(plan->SlotOf(input));
     for (const std::string& output : node.outputs) step.outputs.push_back(plan->SlotOf(output));

@@ -194,7 +194,8 @@ TEST_F(NpzDatasetTest, EveryTruncationAndDamageIsAnsweredWithAStatus) {
       std::string damaged = whole;
       damaged[at] = static_cast<char>(~damaged[at]);
       const auto dataset = Open(damaged);
-      if (dataset.ok()) EXPECT_TRUE((*dataset)->Read({0}).ok());
+      if (!dataset.ok()) continue;
+      EXPECT_TRUE((*dataset)->Read({0}).ok());
     }
   }
 }

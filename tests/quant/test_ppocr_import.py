@@ -1,7 +1,6 @@
-"""The import reproduces ONNX Runtime on the text-direction classifier, and on the other PP-OCR models where present.
+"""The import reproduces ONNX Runtime on the three PP-OCR models.
 
-Models are looked for in PACTORY_TEST_MODELS (default: .cache/models); examples/text_direction/fetch_model.py fetches
-the classifier.
+They are looked for in PACTORY_TEST_MODELS (default: .cache/models); examples/ppocr_models/fetch.py puts them there.
 """
 
 import json
@@ -59,6 +58,5 @@ def largest_difference(model, shape, count, folder, passes):
 )
 def test_outputs_equal_those_of_onnx_runtime(name, shape, count, passes, tmp_path):
     model = MODELS / name
-    if not model.exists():
-        pytest.skip(f"{model} is not there; fetch it, or set PACTORY_TEST_MODELS")
+    assert model.exists(), f"{model} is not there; run examples/ppocr_models/fetch.py, or set PACTORY_TEST_MODELS"
     assert largest_difference(model, shape, count, tmp_path, passes) <= 1e-4
