@@ -41,12 +41,14 @@ absl::Status CheckActivations(const v1::ActivationConfig& activations) {
   PACTORY_RETURN_IF_ERROR(CheckRange("activations.bits", activations.bits(), 2, 8));
   if (activations.method() == v1::CHANNEL_ABS_MAX) {
     return InvalidField("activations.method",
-                        "must be PACT_TWO_SIDED, PACT, MOVING_AVERAGE_ABS_MAX, ABS_MAX or NONE; CHANNEL_ABS_MAX is for weights");
+                        "must be PACT_TWO_SIDED, PACT, PACT_AFFINE, LSQ, LSQ_PLUS, MOVING_AVERAGE_ABS_MAX, RANGE_ABS_MAX, "
+                        "AFFINE, ABS_MAX or NONE; CHANNEL_ABS_MAX is for weights");
   }
   if (!(activations.moving_rate() > 0 && activations.moving_rate() < 1)) {
     return InvalidField("activations.moving_rate",
                         absl::StrCat("must be between 0 and 1, both excluded, not ", activations.moving_rate()));
   }
+  PACTORY_RETURN_IF_ERROR(CheckRange("activations.window", activations.window(), 1, 1e6));
   PACTORY_RETURN_IF_ERROR(CheckRange("activations.alpha.init", activations.alpha().init(), 0, 1e6));
   PACTORY_RETURN_IF_ERROR(CheckRange("activations.alpha.learning_rate_multiplier",
                                      activations.alpha().learning_rate_multiplier(), 0, 1e6));
@@ -120,6 +122,7 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT_ENUM(activations, method, v1::PACT_TWO_SIDED);
   PACTORY_DEFAULT(activations, bits, 8);
   PACTORY_DEFAULT(activations, moving_rate, 0.9);
+  PACTORY_DEFAULT(activations, window, 10000);
   auto* alpha = activations->mutable_alpha();
   PACTORY_DEFAULT(alpha, init, 0);
   PACTORY_DEFAULT(alpha, learning_rate_multiplier, 10);

@@ -150,8 +150,8 @@ class Lowering {
     const Grid grid = quantizer.grid();
     const at::Tensor scale = quantizer.Scales({}).reshape({});
     const std::string scale_name = Constant(absl::StrCat(quantizer.spec().id, "_scale"), scale);
-    // One type for all tensors, because a Conv fuses only between equal types: a signed grid is the unsigned one moved by 128.
-    const int64_t shift = grid.qmin == 0 ? 0 : 128;
+    // One type for all tensors, because a Conv fuses only between equal types: a signed grid is the unsigned one moved.
+    const int64_t shift = StoredZeroPoint(grid);
     const std::string zero = Constant(absl::StrCat("zero_", shift), at::full({}, shift, at::kByte));
     const std::string& input = node.inputs[0];
     std::string integers = graph_.UniqueValueName(absl::StrCat(input, "_uint8"));

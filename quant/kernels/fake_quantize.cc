@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -21,61 +20,140 @@ at::Tensor Dense(const at::Tensor& x) { return x.is_non_overlapping_and_dense() 
 
 bool RunsInLoops(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
 
-at::Tensor Quantize(const at::Tensor& x, const at::Tensor& alpha, Grid grid) {
+// A true division: dividing a CUDA tensor by a plain number multiplies by its reciprocal, which is another float.
+at::Tensor Divided(const at::Tensor& value, int64_t by) { return value / at::full_like(value, by); }
+
+// A grid on x's device, as tensors of one element.
+struct Range {
+  at::Tensor scale;
+  // First and last integer.
+  at::Tensor first;
+  at::Tensor last;
+  // Values below `lower`, or not below `upper`, are clipped.
+  at::Tensor lower;
+  at::Tensor upper;
+};
+
+Range RangeOf(const at::Tensor& alpha, Grid grid) {
+  const double ratio = static_cast<double>(grid.qmin) / static_cast<double>(grid.qmax);
+  return {Divided(alpha, grid.qmax), at::full_like(alpha, grid.qmin), at::full_like(alpha, grid.qmax), alpha * ratio, alpha};
+}
+
+Range RangeOf(const at::Tensor& low, const at::Tensor& high, int64_t levels) {
+  const at::Tensor scale = Divided(high - low, levels);
+  const at::Tensor first = (low / scale).round();
+  const at::Tensor last = first + levels;
+  return {scale, first, last, first * scale, last * scale};
+}
+
+at::Tensor Quantize(const at::Tensor& x, const Range& range) {
   if (RunsInLoops(x)) {
     at::Tensor dense = Dense(x);
     at::Tensor y = at::empty_like(dense);
-    const float scale = alpha.item<float>() / static_cast<float>(grid.qmax);
-    FakeQuantizeLoop(dense.const_data_ptr<float>(), y.mutable_data_ptr<float>(), dense.numel(), scale,
-                     static_cast<float>(grid.qmin), static_cast<float>(grid.qmax));
+    FakeQuantizeLoop(dense.const_data_ptr<float>(), y.mutable_data_ptr<float>(), dense.numel(), range.scale.item<float>(),
+                     range.first.item<float>(), range.last.item<float>());
     return y;
   }
-  const at::Tensor scale = alpha / static_cast<double>(grid.qmax);
-  return x.div(scale).clamp_(grid.qmin, grid.qmax).round_().mul_(scale);
+  return x.div(range.scale).round_().clamp_(range.first, range.last).mul_(range.scale);
 }
 
-struct ClipGradients {
+// dx, and sums over the upstream gradient, of one element each on x's device.
+struct RangeGradients {
   at::Tensor dx;
-  at::Tensor dalpha;
+  at::Tensor above;
+  at::Tensor below;
+  // Undefined for kClip.
+  at::Tensor rounding;
 };
 
-ClipGradients ClipGradient(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& alpha, Grid grid) {
-  const double ratio = static_cast<double>(grid.qmin) / static_cast<double>(grid.qmax);
-  if (RunsInLoops(x)) {
-    at::Tensor dense = Dense(x);
-    at::Tensor gradient = dy;
-    if (dy.strides() != dense.strides() || dy.scalar_type() != at::kFloat) gradient = at::empty_like(dense).copy_(dy);
-    at::Tensor dx = at::empty_like(dense);
-    const float upper = alpha.item<float>();
-    const ClippedSums sums = ClipGradientLoop(gradient.const_data_ptr<float>(), dense.const_data_ptr<float>(),
-                                              dx.mutable_data_ptr<float>(), dense.numel(),
-                                              static_cast<float>(upper * ratio), upper);
-    return {dx, at::full_like(alpha, sums.above + ratio * sums.below)};
+RangeGradients GradientsOfLoops(const at::Tensor& dy, const at::Tensor& x, const Range& range, RangeGradient gradient) {
+  at::Tensor dense = Dense(x);
+  at::Tensor upstream = dy;
+  if (dy.strides() != dense.strides() || dy.scalar_type() != at::kFloat) upstream = at::empty_like(dense).copy_(dy);
+  RangeGradients result;
+  result.dx = at::empty_like(dense);
+  const float* from = upstream.const_data_ptr<float>();
+  const float* values = dense.const_data_ptr<float>();
+  float* to = result.dx.mutable_data_ptr<float>();
+  const auto number = [&](double value) { return at::full_like(range.scale, value); };
+  if (gradient == RangeGradient::kClip) {
+    const ClippedSums sums =
+        ClipGradientLoop(from, values, to, dense.numel(), range.lower.item<float>(), range.upper.item<float>());
+    result.above = number(sums.above);
+    result.below = number(sums.below);
+    return result;
   }
-  const at::Tensor above = x.ge(alpha);
-  const at::Tensor below = x.lt(alpha * ratio);
+  const StepSums sums = StepGradientLoop(from, values, to, dense.numel(), range.lower.item<float>(),
+                                         range.upper.item<float>(), range.scale.item<float>());
+  result.above = number(sums.above);
+  result.below = number(sums.below);
+  result.rounding = number(sums.rounding);
+  return result;
+}
+
+RangeGradients GradientsOf(const at::Tensor& dy, const at::Tensor& x, const Range& range, RangeGradient gradient) {
+  if (RunsInLoops(x)) return GradientsOfLoops(dy, x, range, gradient);
+  const at::Tensor above = x.ge(range.upper);
+  const at::Tensor below = x.lt(range.lower);
   const at::Tensor zero = at::zeros({}, dy.options());
-  at::Tensor dx = at::where(above.logical_or(below), zero, dy);
-  at::Tensor dalpha = at::where(above, dy, zero).sum() + ratio * at::where(below, dy, zero).sum();
-  return {dx, dalpha.reshape(alpha.sizes())};
+  RangeGradients result;
+  result.dx = at::where(above.logical_or(below), zero, dy);
+  result.above = at::where(above, dy, zero).sum().reshape({1});
+  result.below = at::where(below, dy, zero).sum().reshape({1});
+  if (gradient == RangeGradient::kClipAndRounding) {
+    const at::Tensor steps = x / range.scale;
+    result.rounding = (result.dx * (steps.round() - steps)).sum().reshape({1});
+  }
+  return result;
 }
 
 class LearnedFunction : public torch::autograd::Function<LearnedFunction> {
  public:
   static Variable forward(AutogradContext* context, const Variable& x, const Variable& alpha, int64_t qmin,
-                          int64_t qmax) {
+                          int64_t qmax, int64_t gradient) {
     // The value of alpha at this step: the optimizer changes the parameter in place later.
     context->save_for_backward({x, alpha.detach().clone()});
     context->saved_data["qmin"] = qmin;
     context->saved_data["qmax"] = qmax;
-    return Quantize(x, alpha, {qmin, qmax});
+    context->saved_data["gradient"] = gradient;
+    return Quantize(x, RangeOf(alpha, {qmin, qmax}));
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const Grid grid{context->saved_data["qmin"].toInt(), context->saved_data["qmax"].toInt()};
-    ClipGradients result = ClipGradient(gradients[0], saved[0], saved[1], grid);
-    return {result.dx, result.dalpha, Variable(), Variable()};
+    const auto form = static_cast<RangeGradient>(context->saved_data["gradient"].toInt());
+    const RangeGradients result = GradientsOf(gradients[0], saved[0], RangeOf(saved[1], grid), form);
+    const double ratio = static_cast<double>(grid.qmin) / static_cast<double>(grid.qmax);
+    at::Tensor dalpha = result.above + ratio * result.below;
+    if (form == RangeGradient::kClipAndRounding) dalpha = dalpha + result.rounding / static_cast<double>(grid.qmax);
+    return {result.dx, dalpha.reshape(saved[1].sizes()), Variable(), Variable(), Variable()};
+  }
+};
+
+class BoundsFunction : public torch::autograd::Function<BoundsFunction> {
+ public:
+  static Variable forward(AutogradContext* context, const Variable& x, const Variable& low, const Variable& high,
+                          int64_t levels, int64_t gradient) {
+    context->save_for_backward({x, low.detach().clone(), high.detach().clone()});
+    context->saved_data["levels"] = levels;
+    context->saved_data["gradient"] = gradient;
+    return Quantize(x, RangeOf(low, high, levels));
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const int64_t levels = context->saved_data["levels"].toInt();
+    const auto form = static_cast<RangeGradient>(context->saved_data["gradient"].toInt());
+    const RangeGradients result = GradientsOf(gradients[0], saved[0], RangeOf(saved[1], saved[2], levels), form);
+    at::Tensor dlow = result.below;
+    at::Tensor dhigh = result.above;
+    if (form == RangeGradient::kClipAndRounding) {
+      const at::Tensor rounding = result.rounding / static_cast<double>(levels);
+      dlow = dlow - rounding;
+      dhigh = dhigh + rounding;
+    }
+    return {result.dx, dlow.reshape(saved[1].sizes()), dhigh.reshape(saved[2].sizes()), Variable(), Variable()};
   }
 };
 
@@ -86,16 +164,16 @@ class FixedFunction : public torch::autograd::Function<FixedFunction> {
     context->saved_data["alpha"] = alpha;
     context->saved_data["qmin"] = qmin;
     context->saved_data["qmax"] = qmax;
-    return Quantize(x, at::full({1}, alpha, x.options()), {qmin, qmax});
+    return Quantize(x, RangeOf(at::full({1}, alpha, x.options()), {qmin, qmax}));
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const Variable x = context->get_saved_variables()[0];
     const Grid grid{context->saved_data["qmin"].toInt(), context->saved_data["qmax"].toInt()};
+    Range range = RangeOf(at::full({1}, context->saved_data["alpha"].toDouble(), x.options()), grid);
     // The next float above alpha: alpha itself is then inside.
-    const float upper = std::nextafter(static_cast<float>(context->saved_data["alpha"].toDouble()),
-                                       std::numeric_limits<float>::infinity());
-    ClipGradients result = ClipGradient(gradients[0], x, at::full({1}, upper, x.options()), grid);
+    range.upper = at::nextafter(range.upper, at::full_like(range.upper, std::numeric_limits<double>::infinity()));
+    const RangeGradients result = GradientsOf(gradients[0], x, range, RangeGradient::kClip);
     return {result.dx, Variable(), Variable(), Variable()};
   }
 };
@@ -140,8 +218,18 @@ class AbsMaxFunction : public torch::autograd::Function<AbsMaxFunction> {
 
 }  // namespace
 
-at::Tensor FakeQuantizeLearned(const at::Tensor& x, const at::Tensor& alpha, Grid grid) {
-  return LearnedFunction::apply(x, alpha, grid.qmin, grid.qmax);
+at::Tensor FakeQuantizeLearned(const at::Tensor& x, const at::Tensor& alpha, Grid grid, RangeGradient gradient) {
+  return LearnedFunction::apply(x, alpha, grid.qmin, grid.qmax, static_cast<int64_t>(gradient));
+}
+
+at::Tensor FakeQuantizeBounds(const at::Tensor& x, const at::Tensor& low, const at::Tensor& high, int64_t levels,
+                              RangeGradient gradient) {
+  return BoundsFunction::apply(x, low, high, levels, static_cast<int64_t>(gradient));
+}
+
+Grid GridOfBounds(const at::Tensor& low, const at::Tensor& high, int64_t levels) {
+  const auto first = RangeOf(low.detach(), high.detach(), levels).first.item<int64_t>();
+  return {first, first + levels};
 }
 
 at::Tensor FakeQuantizeFixed(const at::Tensor& x, double alpha, Grid grid) {

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -64,6 +65,39 @@ PACTORY_VECTOR_CLONES void ClipGradientBlock(const float* dy, const float* x, fl
   }
 }
 
+PACTORY_VECTOR_CLONES void StepGradientBlock(const float* dy, const float* x, float* dx, int64_t count, float lower,
+                                             float upper, float scale, float* sums_out) {
+  float above[kLanes] = {};
+  float below[kLanes] = {};
+  float rounding[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const float value = x[i + lane];
+      const float gradient = dy[i + lane];
+      const float steps = Clamp(value, lower, upper) / scale;
+      const float inside = (value >= lower) & (value < upper) ? gradient : 0.0f;
+      above[lane] += value >= upper ? gradient : 0.0f;
+      below[lane] += value < lower ? gradient : 0.0f;
+      rounding[lane] += inside * (((steps + kRounder) - kRounder) - steps);
+      dx[i + lane] = inside;
+    }
+  }
+  for (; i < count; ++i) {
+    const float steps = Clamp(x[i], lower, upper) / scale;
+    const float inside = x[i] >= lower && x[i] < upper ? dy[i] : 0.0f;
+    above[0] += x[i] >= upper ? dy[i] : 0.0f;
+    below[0] += x[i] < lower ? dy[i] : 0.0f;
+    rounding[0] += inside * (((steps + kRounder) - kRounder) - steps);
+    dx[i] = inside;
+  }
+  for (int lane = 0; lane < kLanes; ++lane) {
+    sums_out[0] += above[lane];
+    sums_out[1] += below[lane];
+    sums_out[2] += rounding[lane];
+  }
+}
+
 PACTORY_VECTOR_CLONES float AbsMaxBlock(const float* x, int64_t count) {
   float largest[kLanes] = {};
   int64_t i = 0;
@@ -101,6 +135,26 @@ ClippedSums ClipGradientLoop(const float* dy, const float* x, float* dx, int64_t
   for (int64_t block = 0; block < blocks; ++block) {
     sums.above += above[block];
     sums.below += below[block];
+  }
+  return sums;
+}
+
+StepSums StepGradientLoop(const float* dy, const float* x, float* dx, int64_t count, float lower, float upper,
+                          float scale) {
+  const int64_t blocks = (count + kBlock - 1) / kBlock;
+  std::vector<std::array<float, 3>> parts(blocks, {0, 0, 0});
+  at::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {
+    for (int64_t block = first; block < last; ++block) {
+      const int64_t begin = block * kBlock;
+      StepGradientBlock(dy + begin, x + begin, dx + begin, std::min(kBlock, count - begin), lower, upper, scale,
+                        parts[block].data());
+    }
+  });
+  StepSums sums;
+  for (const auto& [above, below, rounding] : parts) {
+    sums.above += above;
+    sums.below += below;
+    sums.rounding += rounding;
   }
   return sums;
 }

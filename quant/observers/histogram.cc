@@ -25,7 +25,7 @@ void AbsHistogram::Observe(const at::Tensor& x) {
   const at::Tensor values = x.detach().to(at::kCPU, at::kFloat).contiguous();
   const float* data = values.const_data_ptr<float>();
   const int64_t size = values.numel();
-  float largest = 0, least = 0;
+  float largest = 0, low = 0, high = 0;
   int64_t finite = 0;
   for (int64_t i = 0; i < size; ++i) {
     const float magnitude = std::fabs(data[i]);
@@ -33,10 +33,12 @@ void AbsHistogram::Observe(const at::Tensor& x) {
     if (!(magnitude <= std::numeric_limits<float>::max())) continue;
     ++finite;
     largest = std::max(largest, magnitude);
-    least = std::min(least, data[i]);
+    low = std::min(low, data[i]);
+    high = std::max(high, data[i]);
   }
   non_finite_ += size - finite;
-  saw_negative_ = saw_negative_ || least < 0;
+  min_ = std::min<double>(min_, low);
+  max_ = std::max<double>(max_, high);
   abs_max_ = std::max<double>(abs_max_, largest);
   if (range_ == 0 && largest == 0) {
     count_ += finite;

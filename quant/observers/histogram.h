@@ -19,8 +19,9 @@ class AbsHistogram {
 
   /// Largest finite |x| seen.
   double abs_max() const { return abs_max_; }
-  /// Whether a value below 0 was seen.
-  bool saw_negative() const { return saw_negative_; }
+  /// Least and largest finite x seen; 0 counts as seen.
+  double min() const { return min_; }
+  double max() const { return max_; }
   /// Finite values seen.
   int64_t count() const { return count_; }
   /// Values seen that are not finite.
@@ -36,7 +37,8 @@ class AbsHistogram {
   std::vector<int64_t> bins_ = std::vector<int64_t>(kBins);
   double range_ = 0;
   double abs_max_ = 0;
-  bool saw_negative_ = false;
+  double min_ = 0;
+  double max_ = 0;
   int64_t count_ = 0;
   int64_t non_finite_ = 0;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 namespace pactory::quant {
 namespace {
@@ -36,6 +37,33 @@ double SquaredError(const AbsHistogram& histogram, double threshold, int64_t ste
   return error;
 }
 
+// Divergence of the first `count` bins, with all further ones counted into the last, from themselves on `levels` levels: each
+// level spreads its sum evenly over those of its bins that are not empty.
+double Divergence(const std::vector<int64_t>& bins, int count, int64_t levels, int64_t beyond) {
+  double total = static_cast<double>(beyond);
+  for (int i = 0; i < count; ++i) total += static_cast<double>(bins[i]);
+  double kept = total - static_cast<double>(beyond);
+  double divergence = 0;
+  for (int64_t level = 0; level < levels; ++level) {
+    const int begin = static_cast<int>(level * count / levels);
+    const int end = static_cast<int>((level + 1) * count / levels);
+    double sum = 0;
+    int filled = 0;
+    for (int i = begin; i < end; ++i) {
+      sum += static_cast<double>(bins[i]);
+      filled += bins[i] > 0;
+    }
+    for (int i = begin; i < end; ++i) {
+      const double p = static_cast<double>(bins[i] + (i == count - 1 ? beyond : 0)) / total;
+      if (p == 0) continue;
+      // Only what was clipped can fall where nothing was: as far away as a distribution can be.
+      if (bins[i] == 0) return std::numeric_limits<double>::infinity();
+      divergence += p * std::log(p / (sum / filled / kept));
+    }
+  }
+  return divergence;
+}
+
 }  // namespace
 
 double AbsMaxThreshold(const AbsHistogram& histogram) { return histogram.abs_max(); }
@@ -64,6 +92,24 @@ double MseThreshold(const AbsHistogram& histogram, int64_t steps) {
   return best;
 }
 
+double EntropyThreshold(const AbsHistogram& histogram, int64_t steps) {
+  const std::vector<int64_t>& bins = histogram.bins();
+  const double width = histogram.range() / AbsHistogram::kBins;
+  const int last = std::min<int>(AbsHistogram::kBins, static_cast<int>(std::ceil(histogram.abs_max() / width)));
+  int64_t beyond = 0;
+  double best = histogram.abs_max();
+  double least = std::numeric_limits<double>::infinity();
+  for (int count = last; count > steps; --count) {
+    if (count < last) beyond += bins[count];
+    const double divergence = Divergence(bins, count, steps + 1, beyond);
+    if (divergence < least) {
+      least = divergence;
+      best = std::min(histogram.abs_max(), count * width);
+    }
+  }
+  return best;
+}
+
 double ChooseThreshold(const v1::CalibrationConfig& config, const AbsHistogram& histogram, int64_t steps) {
   if (histogram.abs_max() == 0) return 0;
   switch (config.threshold()) {
@@ -71,6 +117,8 @@ double ChooseThreshold(const v1::CalibrationConfig& config, const AbsHistogram& 
       return AbsMaxThreshold(histogram);
     case v1::CalibrationConfig::PERCENTILE:
       return PercentileThreshold(histogram, config.percentile());
+    case v1::CalibrationConfig::ENTROPY:
+      return EntropyThreshold(histogram, steps);
     default:
       return MseThreshold(histogram, steps);
   }

@@ -1,5 +1,6 @@
 #include "quant/pipeline/choose_quantizers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,7 +10,22 @@
 namespace pactory::quant {
 namespace {
 
-bool LearnsAlpha(v1::QuantizerMethod method) { return method == v1::PACT || method == v1::PACT_TWO_SIDED; }
+bool LearnsRange(v1::QuantizerMethod method) {
+  return method == v1::PACT || method == v1::PACT_TWO_SIDED || method == v1::PACT_AFFINE || method == v1::LSQ ||
+         method == v1::LSQ_PLUS;
+}
+
+bool IsAffine(v1::QuantizerMethod method) {
+  return method == v1::AFFINE || method == v1::PACT_AFFINE || method == v1::LSQ_PLUS;
+}
+
+// An end of an affine range is no further out than what was seen on its side; the grid of `threshold` decides how far in.
+void SetBounds(const AbsHistogram& histogram, double threshold, QuantizerSpec& spec) {
+  spec.low = -std::min(threshold, -histogram.min());
+  spec.threshold = std::min(threshold, histogram.max());
+  // The upper end is above 0 also for a tensor that never is.
+  if (spec.threshold <= 0) spec.threshold = spec.low < 0 ? -spec.low * 1e-3 : 1;
+}
 
 }  // namespace
 
@@ -30,13 +46,16 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
     spec.moving_rate = config.activations().moving_rate();
     if (spec.method == v1::PACT && spec.signedness == Signedness::kSigned) spec.method = v1::PACT_TWO_SIDED;
     const double init = config.activations().alpha().init();
-    if (LearnsAlpha(spec.method) && init > 0) {
+    spec.window = config.activations().window();
+    if (LearnsRange(spec.method) && init > 0) {
       spec.threshold = init;
+      if (IsAffine(spec.method) && spec.signedness == Signedness::kSigned) spec.low = -init;
     } else {
       const int64_t steps = ActivationGrid(spec.bits, spec.signedness).qmax;
       const double threshold = ChooseThreshold(config.calibration(), histogram->second, steps);
       // Any grid holds a tensor of zeros.
       spec.threshold = threshold > 0 ? threshold : 1;
+      if (IsAffine(spec.method) && spec.signedness == Signedness::kSigned) SetBounds(histogram->second, spec.threshold, spec);
     }
     specs.push_back(std::move(spec));
   }

@@ -10,6 +10,7 @@
 #include "quant/data/data_order.h"
 #include "quant/guard.h"
 #include "quant/pipeline/stages.h"
+#include "quant/quantizers/grid.h"
 
 namespace pactory::quant {
 namespace {
@@ -74,6 +75,7 @@ QuantizerReport DescribeQuantizer(const Quantizer& quantizer, const at::Tensor& 
   report.method = v1::QuantizerMethod_Name(spec.method);
   report.bits = spec.bits;
   report.is_signed = quantizer.grid().qmin < 0;
+  if (spec.target == QuantizerTarget::kActivation) report.zero_point = StoredZeroPoint(quantizer.grid());
   const at::Tensor scales = quantizer.Scales(values).to(at::kDouble).contiguous();
   report.scales.assign(scales.const_data_ptr<double>(), scales.const_data_ptr<double>() + scales.numel());
   return report;
@@ -91,9 +93,10 @@ void ReportQuantizers(PipelineState& state, const Measurements& sums) {
     for (const WeightPlacement& placement : state.plan.weights) {
       if (placement.id == spec.id) report.node = placement.node;
     }
-    if (quantizer->alpha() != nullptr) {
-      report.alpha = quantizer->alpha()->item<double>();
-      report.alpha_initial = spec.threshold;
+    for (const LearnedValue& value : quantizer->learned()) {
+      const bool lower = value.name == "low";
+      (lower ? report.low : report.alpha) = value.tensor->item<double>();
+      (lower ? report.low_initial : report.alpha_initial) = value.start;
     }
     if (const auto counts = sums.quantizers.find(spec.id); counts != sums.quantizers.end() && counts->second.total > 0) {
       report.clipped_share = static_cast<double>(counts->second.clipped) / static_cast<double>(counts->second.total);

@@ -25,11 +25,16 @@ struct QuantizerReport {
   std::string method;
   int64_t bits = 0;
   bool is_signed = true;
+  /// Of the stored integers; absent for weights, whose zero point is 0.
+  std::optional<int64_t> zero_point;
   /// One, or one per channel.
   std::vector<double> scales;
-  /// Learned clipping value and where it started; absent where the method has none.
+  /// Learned clipping value, or upper end of an affine range, and where it started; absent where the method has none.
   std::optional<double> alpha;
   std::optional<double> alpha_initial;
+  /// Learned lower end of an affine range and where it started.
+  std::optional<double> low;
+  std::optional<double> low_initial;
   /// Share of values beyond the range, on calibration samples; absent for weights.
   std::optional<double> clipped_share;
 };

@@ -42,9 +42,12 @@ Json Quantizers(const Report& report) {
                     {"method", q.method},
                     {"bits", q.bits},
                     {"signed", q.is_signed},
+                    {"zero_point", q.zero_point.has_value() ? Json(*q.zero_point) : Json(nullptr)},
                     {"scale", q.scales.size() == 1 ? scales[0] : scales},
                     {"alpha", OptionalNumber(q.alpha)},
                     {"alpha_initial", OptionalNumber(q.alpha_initial)},
+                    {"low", OptionalNumber(q.low)},
+                    {"low_initial", OptionalNumber(q.low_initial)},
                     {"clipped_share", OptionalNumber(q.clipped_share)}});
   }
   return list;

@@ -73,11 +73,18 @@ void ReportStep(PipelineState& state, QuantizedModel& model, const StepRecord& r
   double least = 0, largest = 0;
   const bool tell_alphas = metrics.TellsDetails(record.step);
   for (const auto& quantizer : model.quantizers()) {
-    if (quantizer->alpha() == nullptr) continue;
-    const double alpha = quantizer->alpha()->item<double>();
-    least = least == 0 ? alpha : std::min(least, alpha);
-    largest = std::max(largest, alpha);
-    if (tell_alphas) metrics.Add(absl::StrCat("alpha/", quantizer->spec().id), record.step, alpha);
+    for (const LearnedValue& value : quantizer->learned()) {
+      const double alpha = value.tensor->item<double>();
+      if (tell_alphas) {
+        metrics.Add(value.name == "alpha" ? absl::StrCat("alpha/", quantizer->spec().id)
+                                          : absl::StrCat("alpha/", quantizer->spec().id, "/", value.name),
+                    record.step, alpha);
+      }
+      // The lower end of an affine range is no clipping value to compare with others.
+      if (value.name == "low") continue;
+      least = least == 0 ? alpha : std::min(least, alpha);
+      largest = std::max(largest, alpha);
+    }
   }
   details.set_alpha_min(least);
   details.set_alpha_max(largest);

@@ -14,6 +14,11 @@ int64_t WeightSteps(int64_t bits, v1::WeightConfig::WeightRange range) {
   return (int64_t{1} << (bits - 1)) - 1;
 }
 
+int64_t StoredZeroPoint(Grid grid) {
+  if (grid.qmin == 0) return 0;
+  return grid.qmin == -grid.qmax ? 128 : -grid.qmin;
+}
+
 v1::WeightConfig::WeightRange ResolveWeightRange(const v1::QuantizationConfig& config) {
   const auto range = config.weights().range();
   if (range == v1::WeightConfig::FULL || range == v1::WeightConfig::REDUCED) return range;

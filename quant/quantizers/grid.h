@@ -17,6 +17,10 @@ Grid ActivationGrid(int64_t bits, Signedness signedness);
 /// Returns the largest integer of a symmetric weight grid: 2^(bits-1) - 1, and 63 for 8 bits at REDUCED range.
 int64_t WeightSteps(int64_t bits, v1::WeightConfig::WeightRange range);
 
+/// Returns the zero point of an activation's stored uint8: 0 for a grid that starts there, 128 for one symmetric around it (the
+/// same for all, so that they share a constant), -qmin for an affine one.
+int64_t StoredZeroPoint(Grid grid);
+
 /// Replaces AUTO: REDUCED unless the target is declared free of 16-bit pair saturation.
 v1::WeightConfig::WeightRange ResolveWeightRange(const v1::QuantizationConfig& config);
 

@@ -15,15 +15,25 @@ constexpr double kLeastShare = 1e-3;
 
 }  // namespace
 
-LearnedClip::LearnedClip(QuantizerSpec spec, Grid grid)
+LearnedClip::LearnedClip(QuantizerSpec spec, Grid grid, RangeGradient gradient)
     : Quantizer(std::move(spec)),
       grid_(grid),
+      gradient_(gradient),
       alpha_(at::full({1}, this->spec().threshold, at::kFloat).requires_grad_(true)) {}
 
-at::Tensor LearnedClip::Apply(const at::Tensor& x) { return FakeQuantizeLearned(x, alpha_, grid_); }
+at::Tensor LearnedClip::Apply(const at::Tensor& x) { return FakeQuantizeLearned(x, alpha_, grid_, gradient_); }
+
+std::vector<LearnedValue> LearnedClip::learned() {
+  return {{.name = "alpha",
+           .tensor = &alpha_,
+           .start = spec().threshold,
+           .unit = spec().threshold,
+           .penalized = gradient_ == RangeGradient::kClip}};
+}
 
 at::Tensor LearnedClip::Scales(const at::Tensor&) const {
-  return alpha_.detach().to(at::kCPU).div(static_cast<double>(grid_.qmax));
+  const at::Tensor alpha = alpha_.detach().to(at::kCPU);
+  return alpha / at::full_like(alpha, grid_.qmax);
 }
 
 void LearnedClip::Constrain() {

@@ -1,4 +1,5 @@
-// What the PACT methods share: a learned clipping value, kept positive and finite. Used by their files alone.
+// What PACT and LSQ share: a learned clipping value alpha, kept positive and finite; the grid's step is alpha / qmax. Used by
+// their files alone.
 #pragma once
 
 #include <map>
@@ -13,12 +14,12 @@ namespace pactory::quant {
 /// Fake quantization with a learned alpha on a given grid. Not thread-safe.
 class LearnedClip : public Quantizer {
  public:
-  LearnedClip(QuantizerSpec spec, Grid grid);
+  LearnedClip(QuantizerSpec spec, Grid grid, RangeGradient gradient);
 
   Grid grid() const override { return grid_; }
   at::Tensor Apply(const at::Tensor& x) override;
   at::Tensor Scales(const at::Tensor& x) const override;
-  at::Tensor* alpha() override { return &alpha_; }
+  std::vector<LearnedValue> learned() override;
   /// Raises alpha to a thousandth of its starting value; a value that is not finite becomes the starting value.
   void Constrain() override;
   std::map<std::string, at::Tensor> State() override;
@@ -26,10 +27,11 @@ class LearnedClip : public Quantizer {
 
  private:
   const Grid grid_;
+  const RangeGradient gradient_;
   at::Tensor alpha_;
 };
 
-/// The parameters of alpha, which both methods declare.
+/// The parameters of learned ranges, which all these methods declare.
 std::vector<QuantizerParameter> AlphaParameters();
 
 }  // namespace pactory::quant

@@ -13,7 +13,7 @@ const QuantizerRegistration kPact({
     .parameters = AlphaParameters(),
     .make =
         [](const QuantizerSpec& spec) {
-          return std::make_unique<LearnedClip>(spec, ActivationGrid(spec.bits, Signedness::kUnsigned));
+          return std::make_unique<LearnedClip>(spec, ActivationGrid(spec.bits, Signedness::kUnsigned), RangeGradient::kClip);
         },
 });
 

@@ -14,7 +14,7 @@ const QuantizerRegistration kPactTwoSided({
     .parameters = AlphaParameters(),
     .make =
         [](const QuantizerSpec& spec) {
-          return std::make_unique<LearnedClip>(spec, ActivationGrid(spec.bits, spec.signedness));
+          return std::make_unique<LearnedClip>(spec, ActivationGrid(spec.bits, spec.signedness), RangeGradient::kClip);
         },
 });
 

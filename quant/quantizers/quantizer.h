@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "pactory/v1/quantization.pb.h"
 #include "quant/quantizers/grid.h"
@@ -29,12 +30,30 @@ struct QuantizerSpec {
   Signedness signedness = Signedness::kSigned;
   /// Activations: starting range, in units of the tensor; must be above 0.
   double threshold = 1;
-  /// MOVING_AVERAGE_ABS_MAX: decay of the moving average.
+  /// Methods with an affine grid: lower end of the starting range, at most 0; `threshold` is then the upper end.
+  double low = 0;
+  /// MOVING_AVERAGE_ABS_MAX, AFFINE: decay of the moving average.
   double moving_rate = 0.9;
+  /// RANGE_ABS_MAX: batches that the range looks back.
+  int64_t window = 10000;
   /// Weights: axis of the output channels, or -1 for one scale.
   int64_t channel_axis = -1;
   /// Weights: FULL or REDUCED.
   v1::WeightConfig::WeightRange range = v1::WeightConfig::FULL;
+};
+
+/// A learned value of a quantizer.
+struct LearnedValue {
+  /// Unique in its quantizer, like `alpha`.
+  std::string name;
+  /// A leaf of one element; lives as long as the quantizer.
+  at::Tensor* tensor = nullptr;
+  /// Where the value started.
+  double start = 0;
+  /// The learning rate is in units of this, because ranges differ by orders of magnitude.
+  double unit = 1;
+  /// Whether the L2 penalty of `activations.alpha.l2` applies.
+  bool penalized = false;
 };
 
 /// Whether quantizers that measure follow the data or stay as they are.
@@ -59,8 +78,8 @@ class Quantizer {
   /// Returns the step of the grid as a float CPU tensor of one element, or one per channel of the weight `x`.
   virtual at::Tensor Scales(const at::Tensor& x) const = 0;
 
-  /// Returns the learned clipping value, a leaf of one element, or null.
-  virtual at::Tensor* alpha() { return nullptr; }
+  /// Returns what the optimizer trains.
+  virtual std::vector<LearnedValue> learned() { return {}; }
 
   /// Brings learned values back into their valid range; called after each optimizer step.
   virtual void Constrain() {}

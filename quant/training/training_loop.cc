@@ -31,6 +31,11 @@ ParameterGroup GroupOf(QuantizedModel& model, const std::vector<std::string>& na
   return group;
 }
 
+// A quantizer with one learned value lends it its name.
+std::string NameOf(const Quantizer& quantizer, const LearnedValue& value) {
+  return value.name == "alpha" ? quantizer.spec().id : absl::StrCat(quantizer.spec().id, "/", value.name);
+}
+
 // Each optimizer's gradients are scaled by their own norm: alphas gather the gradient of whole tensors and would drown the
 // weights in a common one.
 double ClipGradients(Optimizer& optimizer, double limit) {
@@ -47,12 +52,13 @@ TrainingLoop::TrainingLoop(QuantizedModel& model, TrainingTask task, BatchSource
       task_.config, {GroupOf(model_, task_.weights, task_.config.weight_decay()), GroupOf(model_, task_.biases, 0)});
   std::vector<ParameterGroup> alphas;
   for (const auto& quantizer : model_.quantizers()) {
-    if (quantizer->alpha() == nullptr) continue;
-    // Ranges differ by orders of magnitude: a step of each alpha is in units of where it started.
-    alphas.push_back({.parameters = {{quantizer->spec().id, *quantizer->alpha()}},
-                      .rate_multiplier = task_.alpha.learning_rate_multiplier() * quantizer->spec().threshold,
-                      .l2 = task_.alpha.l2()});
-    history_.alpha_names.push_back(quantizer->spec().id);
+    for (const LearnedValue& value : quantizer->learned()) {
+      const std::string name = NameOf(*quantizer, value);
+      alphas.push_back({.parameters = {{name, *value.tensor}},
+                        .rate_multiplier = task_.alpha.learning_rate_multiplier() * value.unit,
+                        .l2 = value.penalized ? task_.alpha.l2() : 0});
+      history_.alpha_names.push_back(name);
+    }
   }
   alpha_optimizer_ = MakeOptimizer(task_.config, std::move(alphas));
 }
@@ -169,7 +175,7 @@ void TrainingLoop::RecordAlphas() {
   AlphaRecord record;
   record.step = step_;
   for (const auto& quantizer : model_.quantizers()) {
-    if (quantizer->alpha() != nullptr) record.values.push_back(quantizer->alpha()->item<double>());
+    for (const LearnedValue& value : quantizer->learned()) record.values.push_back(value.tensor->item<double>());
   }
   if (!record.values.empty()) history_.alphas.push_back(std::move(record));
 }

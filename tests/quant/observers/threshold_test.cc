@@ -3,7 +3,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
+#include <numeric>
+#include <vector>
 
 namespace pactory::quant {
 namespace {
@@ -64,6 +67,46 @@ TEST(ThresholdTest, MseRuleCutsAnOutlierAndKeepsMaxWouldNot) {
 TEST(ThresholdTest, NothingButZerosHasNoThreshold) {
   v1::CalibrationConfig config;
   EXPECT_EQ(ChooseThreshold(config, HistogramOf(at::zeros({10})), 127), 0);
+}
+
+// The rule written out on probabilities, apart from the implementation.
+double ReferenceEntropy(const std::vector<int64_t>& bins, size_t kept, size_t levels) {
+  std::vector<double> p(bins.begin(), bins.begin() + kept);
+  std::vector<double> q(kept, 0);
+  for (size_t level = 0; level < levels; ++level) {
+    const size_t begin = level * kept / levels, end = (level + 1) * kept / levels;
+    double sum = 0, filled = 0;
+    for (size_t i = begin; i < end; ++i) sum += p[i], filled += p[i] > 0 ? 1 : 0;
+    for (size_t i = begin; i < end; ++i) q[i] = p[i] > 0 ? sum / filled : 0;
+  }
+  for (size_t i = kept; i < bins.size(); ++i) p[kept - 1] += static_cast<double>(bins[i]);
+  const double p_sum = std::accumulate(p.begin(), p.end(), 0.0), q_sum = std::accumulate(q.begin(), q.end(), 0.0);
+  double divergence = 0;
+  for (size_t i = 0; i < kept; ++i) {
+    if (p[i] == 0) continue;
+    if (q[i] == 0) return std::numeric_limits<double>::infinity();
+    divergence += p[i] / p_sum * std::log((p[i] / p_sum) / (q[i] / q_sum));
+  }
+  return divergence;
+}
+
+TEST(ThresholdTest, EntropyRuleFindsTheLeastDivergence) {
+  at::manual_seed(4);
+  at::Tensor x = at::randn({50000});
+  x.slice(0, 0, 20).mul_(8);
+  const AbsHistogram histogram = HistogramOf(x);
+  for (int64_t steps : {7, 127, 255}) {
+    double best = 0, least = std::numeric_limits<double>::infinity();
+    for (int kept = AbsHistogram::kBins; kept > steps; --kept) {
+      const double divergence = ReferenceEntropy(histogram.bins(), kept, steps + 1);
+      if (divergence < least) {
+        least = divergence;
+        best = kept * histogram.range() / AbsHistogram::kBins;
+      }
+    }
+    EXPECT_NEAR(EntropyThreshold(histogram, steps), std::min(best, histogram.abs_max()), 1e-9) << steps;
+  }
+  EXPECT_LT(EntropyThreshold(histogram, 127), 0.7 * histogram.abs_max());
 }
 
 }  // namespace

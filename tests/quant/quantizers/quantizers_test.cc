@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "quant/quantizers/grid.h"
 #include "quant/quantizers/registry.h"
 
 namespace pactory::quant {
@@ -14,6 +15,24 @@ std::unique_ptr<Quantizer> Make(QuantizerSpec spec) {
   auto quantizer = MakeQuantizer(spec);
   EXPECT_TRUE(quantizer.ok()) << quantizer.status();
   return *std::move(quantizer);
+}
+
+at::Tensor Learned(Quantizer& quantizer, size_t index = 0) { return *quantizer.learned().at(index).tensor; }
+
+// Steps down the gradient of mean((y - x)^2).
+void Descend(Quantizer& quantizer, const at::Tensor& x, int steps, double rate) {
+  for (int step = 0; step < steps; ++step) {
+    (quantizer.Apply(x) - x).square().mean().backward();
+    for (const LearnedValue& value : quantizer.learned()) {
+      value.tensor->detach().sub_(value.tensor->grad() * rate);
+      value.tensor->mutable_grad() = at::Tensor();
+    }
+    quantizer.Constrain();
+  }
+}
+
+double ErrorOf(Quantizer& quantizer, const at::Tensor& x) {
+  return (quantizer.Apply(x) - x).detach().square().mean().item<double>();
 }
 
 TEST(QuantizersTest, EveryMethodIsRegisteredWithItsParameters) {
@@ -28,7 +47,8 @@ TEST(QuantizersTest, EveryMethodIsRegisteredWithItsParameters) {
     }
   }
   EXPECT_EQ(methods, (std::vector<v1::QuantizerMethod>{v1::PACT, v1::PACT_TWO_SIDED, v1::MOVING_AVERAGE_ABS_MAX,
-                                                       v1::ABS_MAX, v1::CHANNEL_ABS_MAX}));
+                                                       v1::ABS_MAX, v1::CHANNEL_ABS_MAX, v1::RANGE_ABS_MAX, v1::AFFINE,
+                                                       v1::PACT_AFFINE, v1::LSQ, v1::LSQ_PLUS}));
 }
 
 TEST(QuantizersTest, GridsFollowBitsSignAndRange) {
@@ -65,22 +85,22 @@ TEST(QuantizersTest, PactLearnsAlphaByGradientDescent) {
   for (int step = 0; step < 200; ++step) {
     at::Tensor loss = (quantizer->Apply(x) - 2.0).square().mean();
     loss.backward();
-    quantizer->alpha()->detach().sub_(quantizer->alpha()->grad() * 0.1);
-    quantizer->alpha()->mutable_grad() = at::Tensor();
+    Learned(*quantizer).detach().sub_(Learned(*quantizer).grad() * 0.1);
+    Learned(*quantizer).mutable_grad() = at::Tensor();
     quantizer->Constrain();
   }
-  EXPECT_NEAR(quantizer->alpha()->item<float>(), 2.0, 1e-3);
+  EXPECT_NEAR(Learned(*quantizer).item<float>(), 2.0, 1e-3);
   EXPECT_NEAR(quantizer->Scales(x).item<float>(), 2.0 / 255, 1e-5);
 }
 
 TEST(QuantizersTest, AlphaStaysPositiveAndFinite) {
   auto quantizer = Make({.method = v1::PACT_TWO_SIDED, .threshold = 4});
-  quantizer->alpha()->detach().fill_(-1.0);
+  Learned(*quantizer).detach().fill_(-1.0);
   quantizer->Constrain();
-  EXPECT_FLOAT_EQ(quantizer->alpha()->item<float>(), 0.004f);
-  quantizer->alpha()->detach().fill_(std::nanf(""));
+  EXPECT_FLOAT_EQ(Learned(*quantizer).item<float>(), 0.004f);
+  Learned(*quantizer).detach().fill_(std::nanf(""));
   quantizer->Constrain();
-  EXPECT_FLOAT_EQ(quantizer->alpha()->item<float>(), 4.0f);
+  EXPECT_FLOAT_EQ(Learned(*quantizer).item<float>(), 4.0f);
 }
 
 TEST(QuantizersTest, MovingAverageIsBiasCorrectedAndFrozenOutsideTraining) {
@@ -112,6 +132,85 @@ TEST(QuantizersTest, WeightMethodsDifferInScalesOnly) {
   EXPECT_EQ(whole->Scales(w).numel(), 1);
   EXPECT_FLOAT_EQ(whole->Scales(w).item<float>(), 1.0f / 127);
   EXPECT_FLOAT_EQ(channels->Scales(w)[1].item<float>(), 0.1f / 127);
+}
+
+TEST(QuantizersTest, LsqFindsABetterStepThanTheRangeAndPactDoesNot) {
+  at::manual_seed(1);
+  const at::Tensor x = at::randn({20000});
+  const double largest = x.abs().max().item<double>();
+  auto lsq = Make({.method = v1::LSQ, .bits = 4, .threshold = largest});
+  auto pact = Make({.method = v1::PACT_TWO_SIDED, .bits = 4, .threshold = largest});
+  const double before = ErrorOf(*lsq, x);
+  Descend(*lsq, x, 300, 0.5);
+  Descend(*pact, x, 300, 0.5);
+  // 15 levels of a normal distribution: the best uniform step has an error of 0.0131.
+  EXPECT_GT(before, 0.02);
+  EXPECT_NEAR(ErrorOf(*lsq, x), 0.0131, 0.001);
+  // Nothing is clipped, so nothing moves PACT's alpha: it needs a loss that wants less.
+  EXPECT_NEAR(ErrorOf(*pact, x), before, 1e-6);
+}
+
+TEST(QuantizersTest, LsqPlusFitsARangeThatReachesFurtherToOneSide) {
+  at::manual_seed(2);
+  const at::Tensor x = at::hardswish(at::randn({20000}) * 3);
+  const double low = x.min().item<double>(), high = x.max().item<double>();
+  auto affine = Make({.method = v1::LSQ_PLUS, .bits = 4, .threshold = high, .low = low});
+  auto symmetric = Make({.method = v1::LSQ, .bits = 4, .threshold = high});
+  Descend(*affine, x, 300, 0.5);
+  Descend(*symmetric, x, 300, 0.5);
+  EXPECT_LT(ErrorOf(*affine, x), 0.5 * ErrorOf(*symmetric, x));
+  const Grid grid = affine->grid();
+  EXPECT_EQ(grid.qmax - grid.qmin, 15);
+  EXPECT_EQ(StoredZeroPoint(grid), -grid.qmin);
+  EXPECT_GT(StoredZeroPoint(grid), 0);
+}
+
+TEST(QuantizersTest, AffineMethodsOfATensorThatIsNeverNegativeStartTheirGridAtZero) {
+  for (const v1::QuantizerMethod method : {v1::AFFINE, v1::PACT_AFFINE, v1::LSQ_PLUS}) {
+    auto quantizer = Make({.method = method, .bits = 8, .signedness = Signedness::kUnsigned, .threshold = 2, .low = -1});
+    EXPECT_EQ(quantizer->grid().qmin, 0) << method;
+    EXPECT_EQ(quantizer->grid().qmax, 255) << method;
+  }
+}
+
+TEST(QuantizersTest, LearnedBoundsKeepZeroInTheRangeAndStayFinite) {
+  auto quantizer = Make({.method = v1::PACT_AFFINE, .threshold = 3, .low = -1});
+  Learned(*quantizer, 0).detach().fill_(0.5);
+  Learned(*quantizer, 1).detach().fill_(-2.0);
+  quantizer->Constrain();
+  EXPECT_FLOAT_EQ(Learned(*quantizer, 0).item<float>(), 0.0f);
+  EXPECT_FLOAT_EQ(Learned(*quantizer, 1).item<float>(), 0.004f);
+  Learned(*quantizer, 0).detach().fill_(std::nanf(""));
+  Learned(*quantizer, 1).detach().fill_(std::numeric_limits<float>::infinity());
+  quantizer->Constrain();
+  EXPECT_FLOAT_EQ(Learned(*quantizer, 0).item<float>(), -1.0f);
+  EXPECT_FLOAT_EQ(Learned(*quantizer, 1).item<float>(), 3.0f);
+}
+
+TEST(QuantizersTest, AffineFollowsBothEndsInTrainingOnly) {
+  auto quantizer = Make({.method = v1::AFFINE, .threshold = 3, .low = -1, .moving_rate = 0.9});
+  const at::Tensor x = at::tensor({-2.0f, 0.5f, 5.0f});
+  quantizer->Apply(x);
+  EXPECT_FLOAT_EQ(quantizer->Scales(x).item<float>(), 4.0f / 255);
+  quantizer->set_mode(QuantizerMode::kTraining);
+  quantizer->Apply(x);
+  // state 1.9; low 0.9 * -1 - 2; high 0.9 * 3 + 5.
+  EXPECT_FLOAT_EQ(quantizer->Scales(x).item<float>(), (7.7f + 2.9f) / 1.9f / 255);
+  EXPECT_EQ(quantizer->grid().qmin, std::nearbyint(-2.9 / (7.7 + 2.9) * 255));
+  quantizer->Apply(at::tensor({std::nanf("")}));
+  EXPECT_FLOAT_EQ(quantizer->Scales(x).item<float>(), (7.7f + 2.9f) / 1.9f / 255);
+}
+
+TEST(QuantizersTest, RangeAbsMaxForgetsBatchesBeyondItsWindow) {
+  auto quantizer = Make({.method = v1::RANGE_ABS_MAX, .threshold = 9, .window = 3});
+  quantizer->set_mode(QuantizerMode::kTraining);
+  std::vector<float> ranges;
+  for (const float largest : {2.0f, 5.0f, 1.0f, 1.0f, 1.0f}) {
+    quantizer->Apply(at::tensor({-largest, 0.1f}));
+    ranges.push_back(quantizer->Scales({}).item<float>() * 127);
+  }
+  const std::vector<float> expected = {9, 9, 5, 5, 1};
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(ranges[i], expected[i], 1e-5) << i;
 }
 
 TEST(QuantizersTest, BadSpecsAreRefusedByName) {

@@ -193,6 +193,24 @@ def test_four_bit_grid_survives_the_export(material, tmp_path):
     assert {layer["weight_bits"] for layer in report["layers"]} == {4, 8}
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("method", ["LSQ", "LSQ_PLUS", "PACT_AFFINE", "AFFINE", "RANGE_ABS_MAX"])
+def test_grid_of_every_method_survives_the_export(material, tmp_path, method, bits):
+    done = quantize(material, tmp_path, "--preset", "pact_int8", "--set", f"activations.method={method}", "--set",
+                    f"activations.bits={bits}", "--set", "training.steps=20", "--set", "training.batch_size=16")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["agreement"]["top1"] >= 0.98 and report["deployed"]["metric"] >= 0.85
+    activations = [q for q in report["quantizers"] if q["target"] == "activation"]
+    assert {q["method"] for q in activations} == {method}
+    zero_points = {q["zero_point"] for q in activations if q["signed"]}
+    if method in ("LSQ_PLUS", "PACT_AFFINE", "AFFINE"):
+        # HardSwish reaches further up than down.
+        assert any(0 < zero < 2 ** (bits - 1) for zero in zero_points), zero_points
+    else:
+        assert zero_points == {128}
+
+
 def test_post_training_quantization_needs_no_training(material, tmp_path):
     done = quantize(material, tmp_path, "--preset", "ptq_int8")
     assert done.returncode == 0, done.stderr
