@@ -10,9 +10,24 @@ set(torch_dir ${PACTORY_LIBTORCH_DIR}/torch)
 add_library(pactory_torch INTERFACE)
 target_compile_options(pactory_torch INTERFACE
   "SHELL:-idirafter ${torch_dir}/include" "SHELL:-idirafter ${torch_dir}/include/torch/csrc/api/include")
-target_link_options(pactory_torch INTERFACE
-  -L${torch_dir}/lib -Wl,--disable-new-dtags -Wl,-rpath,${torch_dir}/lib -Wl,--allow-shlib-undefined)
-target_link_libraries(pactory_torch INTERFACE -Wl,--no-as-needed -ltorch_cpu -lc10 -Wl,--as-needed)
+target_link_options(pactory_torch INTERFACE -L${torch_dir}/lib -Wl,--disable-new-dtags -Wl,--allow-shlib-undefined)
+target_link_libraries(pactory_torch INTERFACE
+  -Wl,--no-as-needed ${torch_dir}/lib/libtorch_cpu.so ${torch_dir}/lib/libc10.so -Wl,--as-needed)
+
+# Installed as the wheel lies, because its libraries find each other by relative paths. CUDA's gigabytes are a component of
+# their own.
+set(PACTORY_TORCH_INSTALL_DIR lib/pactory)
+set(torch_cpu_files libtorch_cpu.so libc10.so libgomp.so.1)
+list(TRANSFORM torch_cpu_files PREPEND ${torch_dir}/lib/)
+install(FILES ${torch_cpu_files} DESTINATION ${PACTORY_TORCH_INSTALL_DIR}/torch/lib COMPONENT worker)
+set(cuda_runtime nvidia/cu13/lib/libcudart.so.13 nvidia/cu13/lib/libcupti.so.13)
+list(TRANSFORM cuda_runtime PREPEND ${PACTORY_LIBTORCH_DIR}/)
+install(FILES ${cuda_runtime} DESTINATION ${PACTORY_TORCH_INSTALL_DIR}/nvidia/cu13/lib COMPONENT worker)
+install(DIRECTORY ${torch_dir}/lib/ DESTINATION ${PACTORY_TORCH_INSTALL_DIR}/torch/lib COMPONENT cuda
+  FILES_MATCHING PATTERN "libtorch_cuda*.so" PATTERN "libc10_cuda.so" PATTERN "libcaffe2_nvrtc.so" PATTERN "libtorch_nvshmem.so"
+  PATTERN "libshm*" EXCLUDE)
+install(DIRECTORY ${PACTORY_LIBTORCH_DIR}/nvidia/ DESTINATION ${PACTORY_TORCH_INSTALL_DIR}/nvidia COMPONENT cuda
+  FILES_MATCHING PATTERN "*.so*")
 
 # ONNX's protobuf classes from Debian's libonnx-dev.
 add_library(pactory_onnx_proto INTERFACE)

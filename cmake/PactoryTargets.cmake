@@ -22,12 +22,15 @@ function(pactory_library name)
   target_link_libraries(pactory_${name} INTERFACE ${ARG_DEPENDS})
 endfunction()
 
-# pactory_program(<program name> DEPENDS targets...): a program of the current folder's main.cc.
+# pactory_program(<program name> COMPONENT name DEPENDS targets...): a program of the current folder's main.cc. COMPONENT says
+# with what it is installed: server, worker or client.
 function(pactory_program name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "COMPONENT" "DEPENDS" ${ARGN})
   add_executable(${name} ${CMAKE_CURRENT_SOURCE_DIR}/main.cc)
   pactory_warnings(${name})
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
+  set_target_properties(${name} PROPERTIES INSTALL_RPATH "$ORIGIN/../${PACTORY_TORCH_INSTALL_DIR}/torch/lib")
+  install(TARGETS ${name} RUNTIME DESTINATION bin COMPONENT ${ARG_COMPONENT})
 endfunction()
 
 # pactory_test(<name> <folder of tests/> DEPENDS targets... [SHARE_PCH name] [WHOLE]): one test program of every *_test.cc below

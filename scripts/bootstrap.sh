@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
 # Installs what building and running need: Debian packages, a Python environment with ONNX Runtime, and LibTorch from its
 # wheel. Everything but the Debian packages goes into the git-ignored .cache folder. Does nothing where all is there.
+#   scripts/bootstrap.sh           to build, to test, to train on the CPU
+#   scripts/bootstrap.sh --cuda    also the CUDA libraries (1.8 GB to fetch), for a host with an NVIDIA driver
 source "$(dirname "$0")/lib.sh"
+
+case "${1:-}" in
+  ""|--cuda) ;;
+  *) sed -n '4,5s/^# \?//p' "$0" >&2; exit 2 ;;
+esac
 
 install_apt_packages "$root/scripts/apt_packages.txt"
 
@@ -19,14 +26,29 @@ if ! up_to_date "$cache/venv/.stamp" "$requirements"; then
   sha256sum < "$requirements" > "$cache/venv/.stamp"
 fi
 
+# The libraries do not depend on the Python version; the flags name the one whose sums are pinned.
+unpack_wheels() {
+  "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \
+    --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 \
+    $(printf -- '--platform manylinux_2_%s_x86_64 ' 28 27 25 18 17 12 5) --platform manylinux2014_x86_64 \
+    --target "$2" -r "$1"
+}
+
 requirements=$root/scripts/requirements-libtorch.txt
 if ! up_to_date "$cache/libtorch/.stamp" "$requirements"; then
   say "unpacking LibTorch (530 MB to fetch, 1.2 GB on disk)"
   rm -rf "$cache/libtorch"
-  # The libraries do not depend on the Python version; the flags name the one whose sums are pinned.
-  "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \
-    --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 \
-    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
-    --target "$cache/libtorch" -r "$requirements"
+  unpack_wheels "$requirements" "$cache/libtorch"
   sha256sum < "$requirements" > "$cache/libtorch/.stamp"
+fi
+
+requirements=$root/scripts/requirements-cuda.txt
+if [ "${1:-}" = --cuda ] && ! up_to_date "$cache/libtorch/.stamp-cuda" "$requirements"; then
+  say "unpacking the CUDA libraries (1.8 GB to fetch, 3 GB on disk)"
+  rm -rf "$cache/cuda"
+  unpack_wheels "$requirements" "$cache/cuda"
+  # Into LibTorch's tree, where its libraries look for them.
+  cp -al "$cache/cuda/nvidia/." "$cache/libtorch/nvidia/"
+  rm -rf "$cache/cuda"
+  sha256sum < "$requirements" > "$cache/libtorch/.stamp-cuda"
 fi

@@ -29,6 +29,7 @@ struct ServeOptions {
   double heartbeat_seconds = 10;
   double reaper_seconds = 5;
   bool insecure_public = false;
+  bool http_public = false;
   bool migrate = false;
 };
 
@@ -75,8 +76,12 @@ CLI::App* AddServe(CLI::App& app, CommonOptions& common, ServeOptions& options) 
   serve->add_option("--tls-key", server.tls_key_file, "PEM file with its key")->envname("PACTORY_TLS_KEY");
   serve
       ->add_flag("--insecure-public", options.insecure_public,
-                 "Allow addresses that other machines reach without TLS: tokens can then be read on the network")
+                 "Allow a --listen that other machines reach without TLS: tokens can then be read on the network")
       ->envname("PACTORY_INSECURE_PUBLIC");
+  serve
+      ->add_flag("--http-public", options.http_public,
+                 "Allow an --http-listen that other machines reach: for probes and Prometheus in a closed network")
+      ->envname("PACTORY_HTTP_PUBLIC");
   serve->add_option("--lease-seconds", options.lease_seconds, "How long a job stays with a worker that is not heard of")
       ->envname("PACTORY_LEASE_SECONDS")
       ->check(CLI::Range(0.2, 3600.0))
@@ -123,6 +128,7 @@ absl::Status Serve(ServeOptions& options) {
   server.heartbeat_interval = absl::Seconds(options.heartbeat_seconds);
   server.reap_every = absl::Seconds(options.reaper_seconds);
   if (options.insecure_public) server.exposure = pactory::ServerOptions::Exposure::kPublicWithoutTls;
+  if (options.http_public) server.http_exposure = pactory::ServerOptions::Exposure::kPublicWithoutTls;
   if (options.migrate) options.command.schema = pactory::ServeCommand::Schema::kMigrate;
   return pactory::RunServe(options.command);
 }

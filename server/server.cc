@@ -37,15 +37,23 @@ constexpr int kLookaheadBytes = 4 << 20;
 constexpr int kMinPingIntervalMs = 10000;
 constexpr int kHandshakeTimeoutMs = 10000;
 
-absl::Status CheckExposure(const std::string& what, const std::string& text, const ServerOptions& options) {
-  PACTORY_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
-  const bool has_tls = what == "--listen" && !options.tls_cert_file.empty();
-  if (address.loopback || has_tls || options.exposure == ServerOptions::Exposure::kPublicWithoutTls)
-    return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(what, " must be a loopback address unless the traffic is encrypted: ", address.host, "; give ",
-                   what == "--listen" ? "--tls-cert and --tls-key" : "127.0.0.1 and a proxy with TLS before it",
-                   ", or --insecure-public if you accept that tokens and jobs can be read on the network"));
+absl::Status CheckExposure(const ServerOptions& options) {
+  PACTORY_ASSIGN_OR_RETURN(const ListenAddress grpc, ParseListenAddress(options.listen));
+  if (!grpc.loopback && options.tls_cert_file.empty() &&
+      options.exposure != ServerOptions::Exposure::kPublicWithoutTls) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("--listen must be a loopback address unless the traffic is encrypted: ", grpc.host,
+                     "; give --tls-cert and --tls-key, or --insecure-public if you accept that tokens and jobs can be "
+                     "read on the network"));
+  }
+  PACTORY_ASSIGN_OR_RETURN(const ListenAddress http, ParseListenAddress(options.http_listen));
+  if (!http.loopback && options.http_exposure != ServerOptions::Exposure::kPublicWithoutTls) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("--http-listen must be a loopback address: ", http.host,
+                     "; put a proxy with TLS before 127.0.0.1, or give --http-public if every machine that reaches the "
+                     "address may see every tenant's jobs"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckSchema(Database& database) {
@@ -177,8 +185,7 @@ absl::Status Server::Parts::StartHttp() {
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
-  PACTORY_RETURN_IF_ERROR(CheckExposure("--listen", options.listen, options));
-  PACTORY_RETURN_IF_ERROR(CheckExposure("--http-listen", options.http_listen, options));
+  PACTORY_RETURN_IF_ERROR(CheckExposure(options));
   PACTORY_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
                            Database::Open({.url = options.database_url, .pool_size = options.database_threads + 2}));
   PACTORY_RETURN_IF_ERROR(CheckSchema(*database));

@@ -22,6 +22,8 @@ struct ServerOptions {
   std::string tls_key_file;
   /// What may be reached from other machines without TLS.
   enum class Exposure { kLoopbackOnly, kPublicWithoutTls } exposure = Exposure::kLoopbackOnly;
+  /// The same for the HTTP pages, which have neither TLS nor tokens.
+  Exposure http_exposure = Exposure::kLoopbackOnly;
   absl::Duration lease_term = absl::Seconds(30);
   absl::Duration heartbeat_interval = absl::Seconds(10);
   absl::Duration reap_every = absl::Seconds(5);

@@ -108,8 +108,12 @@ TEST_F(OutageTest, PublicAddressesNeedTlsOrConsent) {
   options = options_;
   options.listen = "127.0.0.1:0";
   options.http_listen = "0.0.0.0:0";
-  EXPECT_TRUE(absl::IsFailedPrecondition(Server::Start(options).status()));
+  // TLS of the one is no protection of the other.
   options.exposure = ServerOptions::Exposure::kPublicWithoutTls;
+  refused = Server::Start(options);
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status())) << refused.status();
+  EXPECT_NE(std::string(refused.status().message()).find("--http-public"), std::string::npos);
+  options.http_exposure = ServerOptions::Exposure::kPublicWithoutTls;
   EXPECT_TRUE(Server::Start(options).ok());
 }
 
