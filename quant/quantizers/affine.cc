@@ -9,8 +9,6 @@
 namespace pactory::quant {
 namespace {
 
-constexpr double kLeastRange = 1e-8;
-
 // Jacob et al. 2018: an affine grid over [min(x), max(x)], widened to hold 0; in training both ends follow a bias-corrected
 // moving average, as MOVING_AVERAGE_ABS_MAX does. Measured in training, frozen in evaluation and export.
 class Affine : public Quantizer {
@@ -50,7 +48,7 @@ class Affine : public Quantizer {
   }
 
   at::Tensor Low() const { return low_ / state_; }
-  at::Tensor High() const { return (high_ / state_).clamp_min(kLeastRange); }
+  at::Tensor High() const { return (high_ / state_).clamp_min(kLeastMeasuredRange); }
 
   const int64_t levels_;
   // The ends are low_ / state_ and high_ / state_.

@@ -11,9 +11,6 @@
 namespace pactory::quant {
 namespace {
 
-// The range may shrink to this share of its start, never to 0: the grid would vanish and all gradients with it.
-constexpr double kLeastShare = 1e-3;
-
 at::Tensor Leaf(double value) { return at::full({1}, value, at::kFloat).requires_grad_(true); }
 
 }  // namespace
@@ -44,7 +41,7 @@ std::vector<LearnedValue> LearnedBounds::learned() {
 void LearnedBounds::Constrain() {
   double low = low_.detach().item<double>();
   double high = high_.detach().item<double>();
-  const double least = (spec().threshold - spec().low) * kLeastShare;
+  const double least = (spec().threshold - spec().low) * kLeastLearnedShare;
   if (std::isfinite(low) && std::isfinite(high) && low <= 0 && high >= least) return;
   low = std::isfinite(low) ? std::min(low, 0.0) : spec().low;
   high = std::isfinite(high) ? std::max(high, least) : spec().threshold;

@@ -8,13 +8,6 @@
 #include "quant/kernels/fake_quantize.h"
 
 namespace pactory::quant {
-namespace {
-
-// alpha may shrink to this share of its start, never to 0: the grid would vanish and all gradients with it.
-constexpr double kLeastShare = 1e-3;
-
-}  // namespace
-
 LearnedClip::LearnedClip(QuantizerSpec spec, Grid grid, RangeGradient gradient)
     : Quantizer(std::move(spec)),
       grid_(grid),
@@ -38,7 +31,7 @@ at::Tensor LearnedClip::Scales(const at::Tensor&) const {
 
 void LearnedClip::Constrain() {
   const double value = alpha_.detach().item<double>();
-  const double least = spec().threshold * kLeastShare;
+  const double least = spec().threshold * kLeastLearnedShare;
   if (std::isfinite(value) && value >= least) return;
   alpha_.detach().fill_(std::isfinite(value) ? least : spec().threshold);
 }

@@ -9,8 +9,6 @@
 namespace pactory::quant {
 namespace {
 
-constexpr float kLeastRange = 1e-8f;
-
 // state = rate * state + 1; accum = rate * accum + max|x|; range = accum / state: a moving average without bias towards
 // its start. Measured in training, frozen in evaluation and export.
 class MovingAverageAbsMax : public Quantizer {
@@ -43,7 +41,7 @@ class MovingAverageAbsMax : public Quantizer {
     accum_.mul_(spec().moving_rate).add_(largest);
   }
 
-  double Range() const { return std::max(kLeastRange, accum_.item<float>() / state_.item<float>()); }
+  double Range() const { return std::max<double>(kLeastMeasuredRange, accum_.item<float>() / state_.item<float>()); }
 
   const Grid grid_;
   at::Tensor state_;

@@ -56,6 +56,12 @@ struct LearnedValue {
   bool penalized = false;
 };
 
+/// A learned range may shrink to this share of its start, never to 0: the grid would vanish and all gradients with it.
+constexpr double kLeastLearnedShare = 1e-3;
+
+/// Least range of a quantizer that measures, so that its scale is not 0.
+constexpr double kLeastMeasuredRange = 1e-8;
+
 /// Whether quantizers that measure follow the data or stay as they are.
 enum class QuantizerMode { kTraining, kFrozen };
 

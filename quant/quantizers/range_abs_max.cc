@@ -9,8 +9,6 @@
 namespace pactory::quant {
 namespace {
 
-constexpr double kLeastRange = 1e-8;
-
 // PaddleSlim's range_abs_max: the largest of max|x| over the last `window` batches. Measured in training, frozen in evaluation
 // and export. Calibration's threshold counts as the first batch.
 class RangeAbsMax : public Quantizer {
@@ -45,7 +43,7 @@ class RangeAbsMax : public Quantizer {
     batches_.add_(1);
   }
 
-  double Range() const { return std::max(kLeastRange, maxima_.max().item<double>()); }
+  double Range() const { return std::max(kLeastMeasuredRange, maxima_.max().item<double>()); }
 
   const Grid grid_;
   at::Tensor batches_;
