@@ -43,3 +43,11 @@ def test_base_knows_no_messages(tmp_path):
 
 def test_long_files_are_named(tmp_path):
     assert "longer" in problems_of(tmp_path, "cli/x.h", "\n" * 300)[0]
+
+
+def test_a_broken_rule_fails_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["check_layers.py", str(tmp_path)])
+    assert check_layers.main() == 0
+    assert problems_of(tmp_path, "cli/x.h", "\n" * 300)
+    assert check_layers.main() == 1
+    assert "cli/x.h:300" in capsys.readouterr().out
