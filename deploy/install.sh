@@ -14,6 +14,10 @@ esac
 [ -x "$build/bin/pactory-server" ] || fail "nothing is built in $build; run scripts/build.sh first"
 
 install_apt_packages "$root/deploy/packages/$part.txt"
+if [ "$part" != client ] && [ "$(id -u)" = 0 ] && ! id pactory >/dev/null 2>&1; then
+  say "making the user pactory, which the units run as"
+  useradd --system --home-dir /var/lib/pactory --shell /usr/sbin/nologin pactory
+fi
 cmake --install "$build" --prefix "$prefix" --component "$part" --strip > "$cache/install.log" 2>&1 ||
   { tail -n 20 "$cache/install.log" >&2; fail "cmake --install failed (whole log: $cache/install.log)"; }
 

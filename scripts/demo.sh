@@ -13,7 +13,6 @@ data=$cache/text_direction
 demo=$root/demo
 model=$cache/models/ch_ppocr_mobile_v2.0_cls_infer.onnx
 
-"$root/scripts/bootstrap.sh"
 install_apt_packages "$example/apt_packages.txt"
 "$root/scripts/build.sh" pactory pactory-server pactory-worker pactory-trainer
 "$python" "$root/examples/ppocr_models/fetch.py" --out "$cache/models"

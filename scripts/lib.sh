@@ -20,7 +20,7 @@ as_root() {
 
 # install_apt_packages FILE: installs what is missing of the packages listed in FILE, one a line.
 install_apt_packages() {
-  command -v apt-get >/dev/null || fail "apt-get not found: install the packages of $1 by hand, on Debian 12 or Ubuntu"
+  command -v apt-get >/dev/null || fail "apt-get not found: install the packages of $1 by hand, on Debian 12"
   local missing=()
   while read -r package; do
     [ -z "$package" ] && continue

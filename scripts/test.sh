@@ -4,7 +4,6 @@
 #   scripts/test.sh fast       leaves out the end-to-end tests
 source "$(dirname "$0")/lib.sh"
 
-"$root/scripts/bootstrap.sh"
 install_apt_packages "$root/examples/text_direction/apt_packages.txt"
 "$root/scripts/build.sh"
 "$python" "$root/examples/ppocr_models/fetch.py" --out "$cache/models"

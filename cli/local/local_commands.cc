@@ -36,7 +36,7 @@ std::string FindInSourceTree(const std::string& name) {
 
 std::string FindRuntimeCheckScript() {
   std::error_code error;
-  const fs::path installed = FolderOfThisProgram() / "../share/pactory/ort_check.py";
+  const fs::path installed = FolderOfThisProgram() / "../share/pactory/runtime_check/ort_check.py";
   if (fs::exists(installed, error)) return fs::weakly_canonical(installed, error).string();
   return FindInSourceTree("workers/runtime_check/ort_check.py");
 }
@@ -68,9 +68,10 @@ absl::StatusOr<ExitCode> LocalUp(const Invocation& invocation, LocalFlags& flags
   PACTORY_ASSIGN_OR_RETURN(LocalService service, LocalService::Open(flags.folder));
   PACTORY_RETURN_IF_ERROR(service.Up(flags.options));
   PrintService(invocation, service);
-  if (flags.options.python.empty()) {
-    std::cerr << "pactory: exported files are not checked in ONNX Runtime: no Python is named; give --python or set "
-                 "PACTORY_PYTHON"
+  if (flags.options.python.empty() || flags.options.runtime_check_script.empty()) {
+    std::cerr << "pactory: exported files are not checked in ONNX Runtime: "
+              << (flags.options.python.empty() ? "no Python is named; give --python or set PACTORY_PYTHON"
+                                               : "ort_check.py is neither installed nor in a source tree above this program")
               << std::endl;
   }
   if (invocation.output == OutputFormat::kText) {

@@ -13,7 +13,7 @@
 namespace pactory::quant {
 
 /// Returns the model's graph in ONNX ops, its trained parameters as initializers:
-///  - an activation becomes Q + DQ in uint8, with zero point 0 where it can't be negative, else 128; below 8 bits a Clip of the
+///  - an activation becomes Q + DQ in uint8, with the zero point of StoredZeroPoint(); below 8 bits a Clip of the
 ///    integers between the two keeps it on its part of the grid;
 ///  - the weight of a layer that is computed in int8 becomes an int8 initializer + DQ, its bias an int32 initializer + DQ;
 ///  - any other weight becomes an int8 initializer + Cast + Mul, which the runtime folds when it loads the file.

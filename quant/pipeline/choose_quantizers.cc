@@ -6,18 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "quant/observers/threshold.h"
 #include "quant/quantizers/grid.h"
+#include "quant/quantizers/registry.h"
 
 namespace pactory::quant {
 namespace {
-
-bool LearnsRange(v1::QuantizerMethod method) {
-  return method == v1::PACT || method == v1::PACT_TWO_SIDED || method == v1::PACT_AFFINE || method == v1::LSQ ||
-         method == v1::LSQ_PLUS;
-}
-
-bool IsAffine(v1::QuantizerMethod method) {
-  return method == v1::AFFINE || method == v1::PACT_AFFINE || method == v1::LSQ_PLUS;
-}
 
 // An end of an affine range is no further out than what was seen on its side; the grid of `threshold` decides how far in.
 void SetBounds(const AbsHistogram& histogram, double threshold, QuantizerSpec& spec) {
@@ -45,17 +37,22 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
     spec.signedness = placement.sign == Sign::kNonNegative ? Signedness::kUnsigned : Signedness::kSigned;
     spec.moving_rate = config.activations().moving_rate();
     if (spec.method == v1::PACT && spec.signedness == Signedness::kSigned) spec.method = v1::PACT_TWO_SIDED;
+    const QuantizerDefinition* definition = FindQuantizer(spec.method);
+    if (definition == nullptr) {
+      return absl::InternalError(absl::StrCat("method does not quantize: ", v1::QuantizerMethod_Name(spec.method)));
+    }
+    const bool two_ends = definition->affine && spec.signedness == Signedness::kSigned;
     const double init = config.activations().alpha().init();
     spec.window = config.activations().window();
-    if (LearnsRange(spec.method) && init > 0) {
+    if (definition->learns_range && init > 0) {
       spec.threshold = init;
-      if (IsAffine(spec.method) && spec.signedness == Signedness::kSigned) spec.low = -init;
+      if (two_ends) spec.low = -init;
     } else {
       const int64_t steps = ActivationGrid(spec.bits, spec.signedness).qmax;
       const double threshold = ChooseThreshold(config.calibration(), histogram->second, steps);
       // Any grid holds a tensor of zeros.
       spec.threshold = threshold > 0 ? threshold : 1;
-      if (IsAffine(spec.method) && spec.signedness == Signedness::kSigned) SetBounds(histogram->second, spec.threshold, spec);
+      if (two_ends) SetBounds(histogram->second, spec.threshold, spec);
     }
     specs.push_back(std::move(spec));
   }

@@ -13,6 +13,7 @@ const QuantizerRegistration kLsq({
     .doc = "Learned step size: the range moves with what is clipped and with the rounding of all else.",
     .targets = {QuantizerTarget::kActivation},
     .parameters = AlphaParameters(),
+    .learns_range = true,
     .make =
         [](const QuantizerSpec& spec) {
           return std::make_unique<LearnedClip>(spec, ActivationGrid(spec.bits, spec.signedness),

@@ -13,6 +13,8 @@ const QuantizerRegistration kLsqPlus({
     .doc = "Learned step size and offset on an affine grid: for activations that reach further to one side, like HardSwish.",
     .targets = {QuantizerTarget::kActivation},
     .parameters = AlphaParameters(),
+    .learns_range = true,
+    .affine = true,
     .make = [](const QuantizerSpec& spec) { return MakeLearnedBounds(spec, RangeGradient::kClipAndRounding); },
 });
 

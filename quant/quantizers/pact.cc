@@ -11,6 +11,7 @@ const QuantizerRegistration kPact({
     .doc = "clip(x, 0, alpha) with a learned alpha, on 2^bits - 1 steps: takes the place of ReLU.",
     .targets = {QuantizerTarget::kActivation},
     .parameters = AlphaParameters(),
+    .learns_range = true,
     .make =
         [](const QuantizerSpec& spec) {
           return std::make_unique<LearnedClip>(spec, ActivationGrid(spec.bits, Signedness::kUnsigned), RangeGradient::kClip);

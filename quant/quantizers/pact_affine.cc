@@ -11,6 +11,8 @@ const QuantizerRegistration kPactAffine({
     .doc = "clip(x, low, high) with both ends learned, on an affine grid.",
     .targets = {QuantizerTarget::kActivation},
     .parameters = AlphaParameters(),
+    .learns_range = true,
+    .affine = true,
     .make = [](const QuantizerSpec& spec) { return MakeLearnedBounds(spec, RangeGradient::kClip); },
 });
 

