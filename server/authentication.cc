@@ -21,7 +21,8 @@ absl::Status Unauthenticated(absl::string_view message) {
 
 }  // namespace
 
-absl::StatusOr<Caller> Authenticator::Authenticate(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata) {
+absl::StatusOr<Caller> Authenticator::Authenticate(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata,
+                                                   absl::Time now) {
   const auto header = metadata.find("authorization");
   if (header == metadata.end()) {
     return Unauthenticated(
@@ -35,7 +36,6 @@ absl::StatusOr<Caller> Authenticator::Authenticate(const std::multimap<grpc::str
   if (!LooksLikeToken(token)) return Unauthenticated("the token must be `pactory_` and 64 hex digits");
 
   const std::string key = Sha256Hex(token);
-  const absl::Time now = absl::Now();
   {
     absl::MutexLock lock(&mutex_);
     const auto found = remembered_.find(key);

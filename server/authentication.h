@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "grpcpp/support/string_ref.h"
 #include "storage/token_store.h"
@@ -27,8 +28,9 @@ class Authenticator {
   explicit Authenticator(TokenStore* tokens) : tokens_(*tokens) {}
 
   /// Returns the caller of the token in `authorization: Bearer pactory_...`; UNAUTHENTICATED without one, or with one
-  /// that is unknown or revoked. A revoked token may work for up to 5 s.
-  absl::StatusOr<Caller> Authenticate(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata);
+  /// that is unknown or revoked. A revoked token may work for up to 5 s. `now` is another time in tests alone.
+  absl::StatusOr<Caller> Authenticate(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata,
+                                      absl::Time now = absl::Now());
 
  private:
   struct Remembered {
