@@ -16,6 +16,8 @@
 namespace pactory::quant {
 namespace {
 
+constexpr int64_t kLargestStored = 255;
+
 class Lowering {
  public:
   Lowering(QuantizedModel& model, const QuantizationPlan& plan, std::vector<std::string>& warnings)
@@ -156,7 +158,8 @@ class Lowering {
     const std::string& input = node.inputs[0];
     std::string integers = graph_.UniqueValueName(absl::StrCat(input, "_uint8"));
     graph_.nodes.push_back(MakeNode("QuantizeLinear", {input, scale_name, zero}, integers));
-    if (quantizer.spec().bits < kKernelBits) {
+    // QuantizeLinear saturates at the ends of uint8; the trained grid may end earlier, as [-127, 127] does.
+    if (shift + grid.qmin > 0 || shift + grid.qmax < kLargestStored) {
       const std::string clipped = graph_.UniqueValueName(absl::StrCat(input, "_clipped"));
       const std::string low = Constant(absl::StrCat(input, "_low"), at::full({}, shift + grid.qmin, at::kByte));
       const std::string high = Constant(absl::StrCat(input, "_high"), at::full({}, shift + grid.qmax, at::kByte));

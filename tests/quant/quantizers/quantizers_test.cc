@@ -156,9 +156,11 @@ TEST(QuantizersTest, LsqPlusFitsARangeThatReachesFurtherToOneSide) {
   const double low = x.min().item<double>(), high = x.max().item<double>();
   auto affine = Make({.method = v1::LSQ_PLUS, .bits = 4, .threshold = high, .low = low});
   auto symmetric = Make({.method = v1::LSQ, .bits = 4, .threshold = high});
-  Descend(*affine, x, 300, 0.5);
-  Descend(*symmetric, x, 300, 0.5);
-  EXPECT_LT(ErrorOf(*affine, x), 0.5 * ErrorOf(*symmetric, x));
+  Descend(*affine, x, 400, 2);
+  Descend(*symmetric, x, 400, 2);
+  // The best affine grid of 16 levels has an error of 0.0332, the best symmetric one of 15 levels 0.0820: by trying all.
+  EXPECT_NEAR(ErrorOf(*affine, x), 0.0332, 0.002);
+  EXPECT_NEAR(ErrorOf(*symmetric, x), 0.0820, 0.004);
   const Grid grid = affine->grid();
   EXPECT_EQ(grid.qmax - grid.qmin, 15);
   EXPECT_EQ(StoredZeroPoint(grid), -grid.qmin);
@@ -191,14 +193,14 @@ TEST(QuantizersTest, AffineFollowsBothEndsInTrainingOnly) {
   auto quantizer = Make({.method = v1::AFFINE, .threshold = 3, .low = -1, .moving_rate = 0.9});
   const at::Tensor x = at::tensor({-2.0f, 0.5f, 5.0f});
   quantizer->Apply(x);
-  EXPECT_FLOAT_EQ(quantizer->Scales(x).item<float>(), 4.0f / 255);
+  EXPECT_NEAR(quantizer->Scales(x).item<float>(), 4.0 / 255, 1e-7);
   quantizer->set_mode(QuantizerMode::kTraining);
   quantizer->Apply(x);
   // state 1.9; low 0.9 * -1 - 2; high 0.9 * 3 + 5.
-  EXPECT_FLOAT_EQ(quantizer->Scales(x).item<float>(), (7.7f + 2.9f) / 1.9f / 255);
+  EXPECT_NEAR(quantizer->Scales(x).item<float>(), (7.7 + 2.9) / 1.9 / 255, 1e-7);
   EXPECT_EQ(quantizer->grid().qmin, std::nearbyint(-2.9 / (7.7 + 2.9) * 255));
   quantizer->Apply(at::tensor({std::nanf("")}));
-  EXPECT_FLOAT_EQ(quantizer->Scales(x).item<float>(), (7.7f + 2.9f) / 1.9f / 255);
+  EXPECT_NEAR(quantizer->Scales(x).item<float>(), (7.7 + 2.9) / 1.9 / 255, 1e-7);
 }
 
 TEST(QuantizersTest, RangeAbsMaxForgetsBatchesBeyondItsWindow) {
