@@ -37,14 +37,14 @@ class Affine : public Quantizer {
  private:
   void Measure(const at::Tensor& x) {
     const auto [least, largest] = x.detach().aminmax();
-    const double low = std::min(0.0, least.item<double>());
-    const double high = std::max(0.0, largest.item<double>());
+    const double low = least.item<double>();
+    const double high = largest.item<double>();
     // A batch with NaN or infinity is no measurement; the loss shows it to the trainer.
     if (!std::isfinite(low) || !std::isfinite(high)) return;
     state_.mul_(spec().moving_rate).add_(1);
     low_.mul_(spec().moving_rate);
-    if (spec().signedness == Signedness::kSigned) low_.add_(low);
-    high_.mul_(spec().moving_rate).add_(high);
+    if (spec().signedness == Signedness::kSigned) low_.add_(std::min(0.0, low));
+    high_.mul_(spec().moving_rate).add_(std::max(0.0, high));
   }
 
   at::Tensor Low() const { return low_ / state_; }

