@@ -1,4 +1,5 @@
-// Attention and RotaryEmbedding, as ONNX defines them since opset 23.
+// Attention and RotaryEmbedding, as ONNX defines them since opset 23, and com.microsoft's Attention and
+// MultiHeadAttention, which ONNX Runtime's optimizer writes for the same pattern.
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -176,6 +177,99 @@ absl::StatusOr<Kernel> BindRotaryEmbedding(const Node& node, int64_t) {
   });
 }
 
+struct MicrosoftAttention {
+  int64_t heads = 1;
+  std::optional<double> scale;
+  // What is added where a mask is 0.
+  double masked = -10000;
+  bool causal = false;
+};
+
+absl::StatusOr<MicrosoftAttention> ReadMicrosoftAttention(const Node& node) {
+  MicrosoftAttention how;
+  how.heads = node.IntOr("num_heads", 0);
+  if (how.heads < 1) return absl::InvalidArgumentError("num_heads must be at least 1");
+  if (node.FloatOr("scale", 0) > 0) how.scale = node.FloatOr("scale", 0);
+  how.masked = node.FloatOr("mask_filter_value", -10000);
+  how.causal = node.IntOr("unidirectional", 0) != 0;
+  if (node.IntOr("do_rotary", 0) != 0) return absl::UnimplementedError("do_rotary is not supported");
+  return how;
+}
+
+// softmax(q k' scale + mask + bias) v of 3-d tensors; `mask` is batch x keys.
+at::Tensor AttendHeads(const MicrosoftAttention& how, const at::Tensor& query, const at::Tensor& key,
+                       const at::Tensor& value, const at::Tensor& mask, const at::Tensor& bias) {
+  const at::Tensor q = SplitHeads(query, how.heads);
+  const at::Tensor k = SplitHeads(key, how.heads);
+  const double scale = how.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(3))));
+  const auto options = q.options().requires_grad(false);
+  at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) * scale;
+  if (bias.defined()) scores = scores + bias;
+  if (mask.defined()) {
+    TORCH_CHECK(mask.dim() == 2 && mask.size(0) == q.size(0) && mask.size(1) == k.size(2),
+                "mask must be batch x keys: dims=", mask.sizes());
+    scores = scores + ((1 - mask.to(options)) * how.masked).reshape({mask.size(0), 1, 1, mask.size(1)});
+  }
+  if (how.causal) {
+    AttentionAttributes order;
+    order.causal = true;
+    const at::Tensor none = at::scalar_tensor(0, options.dtype(at::kLong));
+    scores = scores + PositionBias(order, none, q.size(2), k.size(2), options);
+  }
+  const at::Tensor output = at::matmul(at::softmax(scores, -1), SplitHeads(value, how.heads));
+  return output.transpose(1, 2).reshape({query.size(0), query.size(1), -1});
+}
+
+absl::Status RefuseInputs(const Node& node, size_t first) {
+  for (size_t index = first; index < node.inputs.size(); ++index) {
+    if (!node.inputs[index].empty()) {
+      return absl::UnimplementedError(absl::StrCat("past states are not supported: input=", index));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Inputs x, weights of q, k and v side by side, their bias, mask, past, bias of the scores.
+absl::StatusOr<Kernel> BindMicrosoftAttention(const Node& node, int64_t) {
+  PACTORY_ASSIGN_OR_RETURN(const MicrosoftAttention how, ReadMicrosoftAttention(node));
+  PACTORY_RETURN_IF_ERROR(RefuseInputs(node, 6));
+  if (node.inputs.size() > 4 && !node.inputs[4].empty()) return absl::UnimplementedError("past is not supported");
+  const std::vector<int64_t> given_sizes = node.IntsOr("qkv_hidden_sizes", {});
+  return Kernel([how, given_sizes](Arguments arguments) -> std::vector<at::Tensor> {
+    const at::Tensor& weights = RequiredInput(arguments, 1);
+    at::Tensor projected = at::matmul(RequiredInput(arguments, 0), weights);
+    if (const at::Tensor bias = OptionalInput(arguments, 2); bias.defined()) projected = projected + bias;
+    const std::vector<int64_t> sizes =
+        given_sizes.empty() ? std::vector<int64_t>(3, weights.size(-1) / 3) : given_sizes;
+    const std::vector<at::Tensor> parts = at::split_with_sizes(projected, sizes, -1);
+    TORCH_CHECK(parts.size() == 3, "qkv_hidden_sizes must be three: values=", parts.size());
+    return {AttendHeads(how, parts[0], parts[1], parts[2], OptionalInput(arguments, 3), OptionalInput(arguments, 5))};
+  });
+}
+
+// Inputs q, k, v, their biases side by side, mask, bias of the scores.
+absl::StatusOr<Kernel> BindMultiHeadAttention(const Node& node, int64_t) {
+  PACTORY_ASSIGN_OR_RETURN(const MicrosoftAttention how, ReadMicrosoftAttention(node));
+  PACTORY_RETURN_IF_ERROR(RefuseInputs(node, 6));
+  return Kernel([how](Arguments arguments) -> std::vector<at::Tensor> {
+    std::vector<at::Tensor> parts;
+    for (const size_t index : {0, 1, 2}) {
+      parts.push_back(RequiredInput(arguments, index));
+      TORCH_CHECK(parts.back().dim() == 3, "packed inputs are not supported: dims=", parts.back().sizes());
+    }
+    if (const at::Tensor bias = OptionalInput(arguments, 3); bias.defined()) {
+      const std::vector<at::Tensor> biases =
+          at::split_with_sizes(bias, {parts[0].size(2), parts[1].size(2), parts[2].size(2)});
+      for (size_t index = 0; index < parts.size(); ++index) parts[index] = parts[index] + biases[index];
+    }
+    return {AttendHeads(how, parts[0], parts[1], parts[2], OptionalInput(arguments, 4), OptionalInput(arguments, 5))};
+  });
+}
+
+const OpRegistration kMicrosoftAttention(
+    {.name = "Attention", .domain = "com.microsoft", .bind = BindMicrosoftAttention});
+const OpRegistration kMultiHeadAttention(
+    {.name = "MultiHeadAttention", .domain = "com.microsoft", .bind = BindMultiHeadAttention});
 const OpRegistration kAttention({.name = "Attention", .first_opset = 23, .bind = BindAttention});
 const OpRegistration kRotaryEmbedding({.name = "RotaryEmbedding", .first_opset = 23, .bind = BindRotaryEmbedding});
 

@@ -98,6 +98,14 @@ FUSED = {
                         {"s": numbers(2, 3, 8), "g": numbers(8), "b": numbers(8), "c": numbers(8)}),
     "skip rms norm": (microsoft("SkipSimplifiedLayerNormalization", ["x", "s", "g"], epsilon=1e-3), X3,
                       {"s": numbers(2, 3, 8), "g": numbers(8)}),
+    "attention": (microsoft("Attention", ["x", "w", "b"], num_heads=2), X3, {"w": numbers(8, 24), "b": numbers(24)}),
+    "causal attention": (microsoft("Attention", ["x", "w", "b"], num_heads=4, unidirectional=1), X3,
+                         {"w": numbers(8, 24), "b": numbers(24)}),
+    "masked attention": (microsoft("Attention", ["x", "w", "b", "m"], num_heads=2, scale=0.7), X3,
+                         {"w": numbers(8, 24), "b": numbers(24), "m": np.array([[1, 1, 0], [1, 0, 0]], np.int32)}),
+    "multi-head attention": (microsoft("MultiHeadAttention", ["x", "k", "v", "b", "m", "a"], num_heads=2), X3,
+                             {"k": numbers(2, 5, 8), "v": numbers(2, 5, 8), "b": numbers(24),
+                              "m": np.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], np.int32), "a": numbers(1, 2, 3, 5)}),
     "rms norm": (helper.make_node("SimplifiedLayerNormalization", ["x", "g"], ["y"], epsilon=1e-3), X3, {"g": numbers(8)}),
 }
 
