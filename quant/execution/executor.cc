@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "quant/guard.h"
+#include "quant/onnx/tensor.h"
 
 namespace pactory::quant {
 namespace {
@@ -34,7 +35,7 @@ absl::Status RefuseUnsupported(const Graph& graph) {
                     "UNSUPPORTED_OP");
 }
 
-absl::StatusOr<Kernel> Bind(const Graph& graph, const Node& node, const KernelFactory& factory) {
+absl::StatusOr<Kernel> BindNode(const Graph& graph, const Node& node, const KernelFactory& factory) {
   absl::StatusOr<Kernel> kernel = absl::InternalError("not bound");
   const absl::Status guarded = GuardTorch("attributes", [&] {
     if (!IsPactory(node)) {
@@ -178,6 +179,10 @@ std::vector<const Node*> UnsupportedNodes(const Graph& graph) {
   std::vector<const Node*> unsupported;
   for (const Node& node : graph.nodes) {
     if (!IsPactory(node) && FindOp(graph, node) == nullptr) unsupported.push_back(&node);
+    for (const Graph* subgraph : node.Subgraphs()) {
+      const std::vector<const Node*> inner = UnsupportedNodes(*subgraph);
+      unsupported.insert(unsupported.end(), inner.begin(), inner.end());
+    }
   }
   return unsupported;
 }
@@ -188,7 +193,7 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Graph& graph, K
   for (const ValueInfo& input : graph.inputs) plan->input_slots.push_back(plan->SlotOf(input.name));
   for (const Node& node : graph.nodes) {
     Plan::Step step;
-    PACTORY_ASSIGN_OR_RETURN(step.kernel, Bind(graph, node, factory));
+    PACTORY_ASSIGN_OR_RETURN(step.kernel, BindNode(graph, node, factory));
     for (const std::string& input : node.inputs) step.inputs.push_back(plan->SlotOf(input));
     for (const std::string& output : node.outputs) step.outputs.push_back(plan->SlotOf(output));
     step.label = LabelOf(node);
@@ -198,7 +203,7 @@ absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Graph& graph, K
   for (const auto& [name, tensor] : graph.initializers) {
     if (plan->slot_of.count(name) == 0) continue;
     // A leaf of its own: training one executor must not change the graph or another executor.
-    plan->parameters[name] = tensor.detach().clone();
+    plan->parameters[name] = CopyOf(tensor.detach());
   }
   for (const std::string& name : ImageWeights(graph)) {
     plan->channels_last = true;

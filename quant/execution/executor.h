@@ -19,7 +19,7 @@ namespace pactory::quant {
 /// Makes kernels of nodes in the domain "pactory", which the op table does not know (fake quantization).
 using KernelFactory = std::function<absl::StatusOr<Kernel>(const Node&)>;
 
-/// Returns the nodes whose op the table lacks, in the graph's order; nodes of the domain "pactory" are not looked up.
+/// Returns the nodes, those of subgraphs too, whose op the table lacks; nodes of the domain "pactory" are not looked up.
 std::vector<const Node*> UnsupportedNodes(const Graph& graph);
 
 /// A graph made ready to run.

@@ -2,6 +2,10 @@
 
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <unordered_map>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
@@ -60,7 +64,7 @@ absl::StatusOr<onnx::AttributeProto> ToProto(const std::string& name, const Attr
             return absl::OkStatus();
           },
           [&](const std::shared_ptr<const Graph>&) -> absl::Status {
-            return absl::UnimplementedError("graphs inside attributes can't be exported");
+            return absl::InternalError("graphs are written with their node");
           },
       },
       attribute);
@@ -85,14 +89,90 @@ absl::Status AddValueInfo(const ValueInfo& info, onnx::ValueInfoProto* proto) {
   return absl::OkStatus();
 }
 
+// What the values of one graph are called in the file: those of a subgraph get a prefix, those from outside keep theirs.
+struct Naming {
+  std::string prefix;
+  std::unordered_map<std::string, std::string> outer;
+
+  std::string Of(const std::string& value) const {
+    const auto found = outer.find(value);
+    return found != outer.end() ? found->second : value.empty() ? "" : absl::StrCat(prefix, value);
+  }
+};
+
+absl::Status AddNodes(const Graph& graph, const Naming& naming, onnx::GraphProto* proto);
+
+// Subgraphs read outer values by name; types are the runtime's to infer.
+absl::Status AddSubgraph(const Graph& graph, const Node& node, const std::string& attribute, const Naming& around,
+                         onnx::NodeProto* node_proto) {
+  Naming naming{.prefix = absl::StrCat(around.prefix, node.name, "/", attribute, "/"), .outer = {}};
+  const size_t own = graph.inputs.size() - graph.captured.size();
+  for (size_t index = 0; index < graph.captured.size(); ++index) {
+    naming.outer[graph.inputs[own + index].name] = around.Of(node.inputs[graph.captured[index]]);
+  }
+  onnx::AttributeProto* proto = node_proto->add_attribute();
+  proto->set_name(attribute);
+  proto->set_type(onnx::AttributeProto::GRAPH);
+  onnx::GraphProto* body = proto->mutable_g();
+  body->set_name(absl::StrCat(node.name, "_", attribute));
+  for (size_t index = 0; index < own; ++index) body->add_input()->set_name(naming.Of(graph.inputs[index].name));
+  PACTORY_RETURN_IF_ERROR(AddNodes(graph, naming, body));
+  for (size_t index = 0; index < graph.outputs.size(); ++index) {
+    std::string name = naming.Of(graph.outputs[index].name);
+    // A graph may not give out what it did not write, nor one value twice.
+    onnx::NodeProto* identity = body->add_node();
+    identity->set_op_type("Identity");
+    identity->add_input(name);
+    name = absl::StrCat(naming.prefix, "output_", index);
+    identity->add_output(name);
+    body->add_output()->set_name(name);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddNodes(const Graph& graph, const Naming& naming, onnx::GraphProto* proto) {
+  for (const Node& node : graph.nodes) {
+    onnx::NodeProto* node_proto = proto->add_node();
+    node_proto->set_op_type(node.op_type);
+    if (!node.domain.empty()) node_proto->set_domain(node.domain);
+    size_t own = node.inputs.size();
+    for (const Graph* subgraph : node.Subgraphs()) {
+      for (const int64_t position : subgraph->captured) own = std::min(own, static_cast<size_t>(position));
+    }
+    for (size_t index = 0; index < own; ++index) node_proto->add_input(naming.Of(node.inputs[index]));
+    for (const std::string& output : node.outputs) node_proto->add_output(naming.Of(output));
+    for (const auto& [name, attribute] : node.attributes) {
+      if (const auto* subgraph = std::get_if<std::shared_ptr<const Graph>>(&attribute)) {
+        PACTORY_RETURN_IF_ERROR(AddSubgraph(**subgraph, node, name, naming, node_proto));
+        continue;
+      }
+      auto converted = ToProto(name, attribute);
+      if (!converted.ok()) {
+        return Prefixed(converted.status(), absl::StrCat("node ", node.name, " (", node.op_type, "): "));
+      }
+      *node_proto->add_attribute() = *std::move(converted);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void CollectDomains(const Graph& graph, std::set<std::string>& domains) {
+  for (const Node& node : graph.nodes) {
+    domains.insert(node.domain);
+    for (const Graph* subgraph : node.Subgraphs()) CollectDomains(*subgraph, domains);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> SerializeGraph(const Graph& graph) {
   onnx::ModelProto model;
   model.set_ir_version(kExportIrVersion);
   model.set_producer_name("pactory");
+  std::set<std::string> domains = {""};
+  CollectDomains(graph, domains);
   for (const auto& [domain, version] : graph.opsets) {
-    if (!domain.empty() && domain != "ai.onnx") continue;
+    if (domains.count(domain) == 0) continue;
     auto* opset = model.add_opset_import();
     opset->set_domain(domain);
     opset->set_version(version);
@@ -104,20 +184,7 @@ absl::StatusOr<std::string> SerializeGraph(const Graph& graph) {
   for (const auto& [name, tensor] : graph.initializers) {
     PACTORY_ASSIGN_OR_RETURN(*proto->add_initializer(), TensorToProto(tensor, name));
   }
-  for (const Node& node : graph.nodes) {
-    onnx::NodeProto* node_proto = proto->add_node();
-    node_proto->set_op_type(node.op_type);
-    if (!node.domain.empty()) node_proto->set_domain(node.domain);
-    for (const std::string& input : node.inputs) node_proto->add_input(input);
-    for (const std::string& output : node.outputs) node_proto->add_output(output);
-    for (const auto& [name, attribute] : node.attributes) {
-      auto converted = ToProto(name, attribute);
-      if (!converted.ok()) {
-        return Prefixed(converted.status(), absl::StrCat("node ", node.name, " (", node.op_type, "): "));
-      }
-      *node_proto->add_attribute() = *std::move(converted);
-    }
-  }
+  PACTORY_RETURN_IF_ERROR(AddNodes(graph, {}, proto));
   std::string bytes;
   if (!model.SerializeToString(&bytes)) {
     return absl::UnimplementedError("models of 2 GiB and more can't be exported as one file");

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <string>
@@ -106,12 +107,32 @@ const std::multimap<std::string, Change>& Changes() {
   return *changes;
 }
 
+// Subgraphs are never changed after import, so what stands in them must be of one form in both opsets.
+absl::Status CheckSubgraphs(const Node& node, int64_t from) {
+  for (const Graph* subgraph : node.Subgraphs()) {
+    for (const Node& inner : subgraph->nodes) {
+      const auto [first, last] = Changes().equal_range(inner.op_type);
+      const bool changes =
+          inner.domain.empty() && std::any_of(first, last, [&](const auto& item) { return from < item.second.before; });
+      if (changes) {
+        return absl::UnimplementedError(absl::StrCat("node inside of ", node.name, " (", node.op_type,
+                                                     ") has another form in opset ", kExportOpset,
+                                                     ": node=", inner.name, " op=", inner.op_type,
+                                                     "; export the model at opset 13 or later"));
+      }
+      PACTORY_RETURN_IF_ERROR(CheckSubgraphs(inner, from));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status UpgradeOpset(Graph& graph) {
   const int64_t from = graph.opset();
   if (from >= kExportOpset) return absl::OkStatus();
   for (Node& node : graph.nodes) {
+    PACTORY_RETURN_IF_ERROR(CheckSubgraphs(node, from));
     if (!node.domain.empty()) continue;
     const auto [first, last] = Changes().equal_range(node.op_type);
     for (auto change = first; change != last; ++change) {

@@ -61,6 +61,14 @@ std::vector<int64_t> Node::IntsOr(absl::string_view attribute, std::vector<int64
 
 bool Node::Has(absl::string_view attribute) const { return attributes.count(std::string(attribute)) > 0; }
 
+std::vector<const Graph*> Node::Subgraphs() const {
+  std::vector<const Graph*> graphs;
+  for (const auto& [name, attribute] : attributes) {
+    if (const auto* graph = std::get_if<std::shared_ptr<const Graph>>(&attribute)) graphs.push_back(graph->get());
+  }
+  return graphs;
+}
+
 int64_t Graph::opset() const {
   const auto found = opsets.find("");
   return found == opsets.end() ? 1 : found->second;

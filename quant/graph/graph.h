@@ -40,6 +40,8 @@ struct Node {
   std::string StringOr(absl::string_view name, absl::string_view fallback) const;
   std::vector<int64_t> IntsOr(absl::string_view name, std::vector<int64_t> fallback) const;
   bool Has(absl::string_view name) const;
+  /// The graphs among the attributes: the branches of If, the body of Loop.
+  std::vector<const Graph*> Subgraphs() const;
 };
 
 /// A graph input or output.
@@ -60,6 +62,9 @@ class Graph {
   std::map<std::string, int64_t> opsets;
   std::vector<ValueInfo> inputs;
   std::vector<ValueInfo> outputs;
+  /// In a subgraph: which of its node's inputs its last inputs stand for, in order. Import makes them; a subgraph reads
+  /// nothing else from outside and has no initializers.
+  std::vector<int64_t> captured;
   /// Constants and weights by value name. Constant nodes are initializers after import.
   std::map<std::string, at::Tensor> initializers;
   /// In topological order.

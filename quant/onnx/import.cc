@@ -1,12 +1,14 @@
 #include "quant/onnx/import.h"
 
 #include <ATen/ATen.h>
+#include <google/protobuf/io/coded_stream.h>
 #include <onnx/onnx_pb.h>
 
 #include <fstream>
 #include <limits>
 #include <set>
 #include <sstream>
+#include <unordered_set>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -15,6 +17,8 @@
 #include "base/status_macros.h"
 #include "base/utf8.h"
 #include "quant/guard.h"
+#include "quant/onnx/close_subgraphs.h"
+#include "quant/onnx/inline_functions.h"
 #include "quant/onnx/tensor.h"
 
 namespace pactory::quant {
@@ -58,14 +62,18 @@ absl::Status CheckNames(const onnx::GraphProto& proto) {
   return absl::OkStatus();
 }
 
-// Names that a subgraph may read although it does not define them.
-using Scope = std::set<std::string>;
+// Each level of an If or a Loop is one; bounds the recursion of everything that walks graphs.
+constexpr int kDeepestGraph = 32;
+// How deep protobuf messages may nest: beyond kDeepestGraph (three messages each), so that such a file is refused by
+// name, and not so deep that reading it could overflow the stack.
+constexpr int kDeepestMessage = 2000;
 
 absl::StatusOr<Graph> ImportGraph(const onnx::GraphProto& proto, const std::map<std::string, int64_t>& opsets,
-                                  const Scope& outer);
+                                  const NameScope* outer);
 
 absl::StatusOr<Attribute> ImportAttribute(const onnx::AttributeProto& proto,
-                                          const std::map<std::string, int64_t>& opsets, const Scope& scope) {
+                                          const std::map<std::string, int64_t>& opsets,
+                                          const NameScope& scope) {
   switch (proto.type()) {
     case onnx::AttributeProto::FLOAT: return Attribute(proto.f());
     case onnx::AttributeProto::INT: return Attribute(static_cast<int64_t>(proto.i()));
@@ -80,7 +88,7 @@ absl::StatusOr<Attribute> ImportAttribute(const onnx::AttributeProto& proto,
       return Attribute(std::move(tensor));
     }
     case onnx::AttributeProto::GRAPH: {
-      PACTORY_ASSIGN_OR_RETURN(Graph graph, ImportGraph(proto.g(), opsets, scope));
+      PACTORY_ASSIGN_OR_RETURN(Graph graph, ImportGraph(proto.g(), opsets, &scope));
       return Attribute(std::make_shared<const Graph>(std::move(graph)));
     }
     default:
@@ -125,7 +133,7 @@ absl::StatusOr<at::Tensor> ConstantValue(const Node& node) {
 }
 
 absl::StatusOr<Node> ImportNode(const onnx::NodeProto& proto, const std::map<std::string, int64_t>& opsets,
-                                const Scope& scope) {
+                                const NameScope& scope) {
   Node node;
   node.name = proto.name();
   node.op_type = proto.op_type();
@@ -179,9 +187,8 @@ absl::Status ImportInitializers(const onnx::GraphProto& proto, Graph& graph) {
   return absl::OkStatus();
 }
 
-// Adds every name that the graph defines to `scope`; a name must be defined once.
-absl::Status CollectNames(const onnx::GraphProto& proto, const Graph& graph, Scope& scope) {
-  Scope own;
+// Collects every name that the graph defines; a name must be defined once.
+absl::Status CollectNames(const onnx::GraphProto& proto, const Graph& graph, std::unordered_set<std::string>& own) {
   for (const auto& [name, tensor] : graph.initializers) own.insert(name);
   for (const ValueInfo& input : graph.inputs) {
     if (input.name.empty() || !own.insert(input.name).second) {
@@ -197,12 +204,15 @@ absl::Status CollectNames(const onnx::GraphProto& proto, const Graph& graph, Sco
       }
     }
   }
-  scope.merge(own);
   return absl::OkStatus();
 }
 
 absl::StatusOr<Graph> ImportGraph(const onnx::GraphProto& proto, const std::map<std::string, int64_t>& opsets,
-                                  const Scope& outer) {
+                                  const NameScope* outer) {
+  NameScope scope{.outer = outer, .depth = outer == nullptr ? 0 : outer->depth + 1, .own = {}};
+  if (scope.depth > kDeepestGraph) {
+    return absl::InvalidArgumentError(absl::StrCat("graphs must nest at most ", kDeepestGraph, " deep"));
+  }
   Graph graph;
   graph.name = proto.name();
   graph.opsets = opsets;
@@ -217,15 +227,14 @@ absl::StatusOr<Graph> ImportGraph(const onnx::GraphProto& proto, const std::map<
     PACTORY_ASSIGN_OR_RETURN(ValueInfo info, ImportValueInfo(output, "output"));
     graph.outputs.push_back(std::move(info));
   }
-  Scope scope = outer;
-  PACTORY_RETURN_IF_ERROR(CollectNames(proto, graph, scope));
+  PACTORY_RETURN_IF_ERROR(CollectNames(proto, graph, scope.own));
   for (int index = 0; index < proto.node_size(); ++index) {
     const std::string where = absl::StrCat(Label(proto.node(index), index), ": ");
     if (proto.node(index).op_type().empty()) return absl::InvalidArgumentError(absl::StrCat(where, "op must be named"));
     absl::StatusOr<Node> node = ImportNode(proto.node(index), opsets, scope);
     if (!node.ok()) return Prefixed(node.status(), where);
     for (const std::string& input : node->inputs) {
-      if (!input.empty() && scope.count(input) == 0) {
+      if (!input.empty() && !scope.Has(input)) {
         return absl::InvalidArgumentError(absl::StrCat(where, "input must be defined: input=", input));
       }
     }
@@ -236,10 +245,11 @@ absl::StatusOr<Graph> ImportGraph(const onnx::GraphProto& proto, const std::map<
       graph.initializers[node->outputs[0]] = *std::move(value);
       continue;
     }
+    CloseSubgraphs(*node, graph.initializers, scope);
     graph.nodes.push_back(*std::move(node));
   }
   for (const ValueInfo& output : graph.outputs) {
-    if (output.name.empty() || scope.count(output.name) == 0) {
+    if (output.name.empty() || !scope.Has(output.name)) {
       return absl::InvalidArgumentError(absl::StrCat("graph output must be written by a node: output=", output.name));
     }
   }
@@ -254,9 +264,12 @@ absl::StatusOr<Graph> ImportModel(absl::string_view bytes) {
     return absl::InvalidArgumentError(absl::StrCat("model must be smaller than 2 GiB: bytes=", bytes.size()));
   }
   onnx::ModelProto model;
-  if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("model must be an ONNX file: its protobuf is damaged or cut short: bytes=", bytes.size()));
+  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t*>(bytes.data()),
+                                                static_cast<int>(bytes.size()));
+  stream.SetRecursionLimit(kDeepestMessage);
+  if (!model.ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model must be an ONNX file: its protobuf is damaged, cut short or nested without end: bytes=", bytes.size()));
   }
   if (!model.has_graph()) return absl::InvalidArgumentError("model must hold a graph; is this an ONNX file?");
   std::map<std::string, int64_t> opsets;
@@ -268,7 +281,8 @@ absl::StatusOr<Graph> ImportModel(absl::string_view bytes) {
     return absl::UnimplementedError(absl::StrCat("opset must be from ", kOldestOpset, " to ", kNewestOpset,
                                                  ": opset=", opset, "; export or convert the model with another one"));
   }
-  PACTORY_ASSIGN_OR_RETURN(Graph graph, ImportGraph(model.graph(), opsets, {}));
+  PACTORY_RETURN_IF_ERROR(InlineFunctions(model));
+  PACTORY_ASSIGN_OR_RETURN(Graph graph, ImportGraph(model.graph(), opsets, nullptr));
   if (graph.outputs.empty()) return absl::InvalidArgumentError("model's graph must have an output");
   if (absl::Status status = graph.Verify(); !status.ok()) return absl::InvalidArgumentError(status.message());
   return graph;

@@ -27,20 +27,16 @@ constexpr TypePair kTypes[] = {
     {onnx::TensorProto::UINT8, at::kByte},      {onnx::TensorProto::UINT16, at::kUInt16},
     {onnx::TensorProto::UINT32, at::kUInt32},   {onnx::TensorProto::UINT64, at::kUInt64},
     {onnx::TensorProto::BOOL, at::kBool},
+    // Numbers of types that are newer than the protobuf this is built with.
+    {17, at::kFloat8_e4m3fn},                   {18, at::kFloat8_e4m3fnuz},
+    {19, at::kFloat8_e5m2},                     {20, at::kFloat8_e5m2fnuz},
+    {21, at::kUInt4},                           {22, at::kInt4},
+    {24, at::kFloat8_e8m0fnu},                  {25, at::kUInt2},
+    {26, at::kInt2},
 };
 
 std::string TypeName(int data_type) {
-  // The names of types that are newer than the protobuf this is built with.
-  switch (data_type) {
-    case 17: return "FLOAT8E4M3FN";
-    case 18: return "FLOAT8E4M3FNUZ";
-    case 19: return "FLOAT8E5M2";
-    case 20: return "FLOAT8E5M2FNUZ";
-    case 21: return "UINT4";
-    case 22: return "INT4";
-    case 23: return "FLOAT4E2M1";
-    default: break;
-  }
+  if (data_type == 23) return "FLOAT4E2M1";
   const std::string name =
       onnx::TensorProto::DataType_IsValid(data_type)
           ? onnx::TensorProto::DataType_Name(static_cast<onnx::TensorProto::DataType>(data_type)) : "";
@@ -64,7 +60,53 @@ absl::Status CopyBits(const google::protobuf::RepeatedField<int32_t>& field, at:
   return CopyField<uint16_t>(field, tensor);
 }
 
+// The file packs elements of 4 and 2 bits, the first one in the lowest bits; a tensor holds one in each byte.
+int64_t ElementsPerByte(at::ScalarType type) { return IsSubByte(type) ? 8 / BitsOf(type) : 1; }
+
+int64_t PackedBytes(int64_t elements, at::ScalarType type) {
+  const int64_t each = ElementsPerByte(type);
+  return elements / each + (elements % each != 0 ? 1 : 0);
+}
+
+void Unpack(const uint8_t* packed, at::Tensor& tensor) {
+  const int64_t bits = BitsOf(tensor.scalar_type());
+  const int64_t each = 8 / bits;
+  const int shift = static_cast<int>(8 - bits);
+  const bool is_signed = tensor.scalar_type() == at::kInt4 || tensor.scalar_type() == at::kInt2;
+  uint8_t* target = static_cast<uint8_t*>(tensor.data_ptr());
+  for (int64_t index = 0; index < tensor.numel(); ++index) {
+    const uint8_t high = static_cast<uint8_t>(packed[index / each] >> (index % each * bits) << shift);
+    // The sign bit is spread by an arithmetic shift.
+    target[index] = is_signed ? static_cast<uint8_t>(static_cast<int8_t>(high) >> shift) : high >> shift;
+  }
+}
+
+std::string Pack(const at::Tensor& tensor) {
+  const int64_t bits = BitsOf(tensor.scalar_type());
+  const int64_t each = 8 / bits;
+  const uint8_t mask = static_cast<uint8_t>((1 << bits) - 1);
+  const uint8_t* source = static_cast<const uint8_t*>(tensor.data_ptr());
+  std::string packed(PackedBytes(tensor.numel(), tensor.scalar_type()), '\0');
+  for (int64_t index = 0; index < tensor.numel(); ++index) {
+    packed[index / each] |= static_cast<char>((source[index] & mask) << (index % each * bits));
+  }
+  return packed;
+}
+
+absl::Status CopyPacked(const google::protobuf::RepeatedField<int32_t>& field, at::Tensor& tensor) {
+  const int64_t expected = PackedBytes(tensor.numel(), tensor.scalar_type());
+  if (field.size() != expected) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data must have as many bytes as dims say: bytes=", field.size(), " expected=", expected));
+  }
+  const std::vector<uint8_t> bytes(field.begin(), field.end());
+  Unpack(bytes.data(), tensor);
+  return absl::OkStatus();
+}
+
 absl::Status CopyTyped(const onnx::TensorProto& proto, at::Tensor& tensor) {
+  if (IsSubByte(tensor.scalar_type())) return CopyPacked(proto.int32_data(), tensor);
+  if (at::isFloat8Type(tensor.scalar_type())) return CopyField<uint8_t>(proto.int32_data(), tensor);
   switch (tensor.scalar_type()) {
     case at::kFloat: return CopyField<float>(proto.float_data(), tensor);
     case at::kDouble: return CopyField<double>(proto.double_data(), tensor);
@@ -83,6 +125,30 @@ absl::Status CopyTyped(const onnx::TensorProto& proto, at::Tensor& tensor) {
 }
 
 }  // namespace
+
+int64_t BitsOf(at::ScalarType type) {
+  switch (type) {
+    case at::kUInt4:
+    case at::kInt4: return 4;
+    case at::kUInt2:
+    case at::kInt2: return 2;
+    default: return 8 * static_cast<int64_t>(c10::elementSize(type));
+  }
+}
+
+bool IsSubByte(at::ScalarType type) { return BitsOf(type) < 8; }
+
+at::Tensor BytesOf(const at::Tensor& tensor) {
+  if (!IsSubByte(tensor.scalar_type())) return tensor;
+  const bool is_signed = tensor.scalar_type() == at::kInt4 || tensor.scalar_type() == at::kInt2;
+  return tensor.view(is_signed ? at::kChar : at::kByte);
+}
+
+at::Tensor CopyOf(const at::Tensor& tensor) {
+  // LibTorch has no copy kernel for types below a byte.
+  if (IsSubByte(tensor.scalar_type())) return BytesOf(tensor).contiguous().clone().view(tensor.scalar_type());
+  return tensor.contiguous().clone();
+}
 
 absl::StatusOr<at::ScalarType> ScalarTypeOf(int data_type) {
   for (const TypePair& pair : kTypes) {
@@ -111,8 +177,9 @@ absl::StatusOr<at::Tensor> TensorFromProto(const onnx::TensorProto& proto) {
   const std::string shape = absl::StrCat(" dims=[", absl::StrJoin(dims, ","), "]");
   // The file's own data bounds the element count, so that hostile dims never reach the allocator.
   const size_t available = std::max<size_t>(
-      {proto.raw_data().size() / c10::elementSize(*type), static_cast<size_t>(proto.float_data_size()),
-       static_cast<size_t>(proto.int32_data_size()), static_cast<size_t>(proto.int64_data_size()),
+      {proto.raw_data().size() * 8 / BitsOf(*type), static_cast<size_t>(proto.float_data_size()),
+       static_cast<size_t>(proto.int32_data_size() * ElementsPerByte(*type)),
+       static_cast<size_t>(proto.int64_data_size()),
        static_cast<size_t>(proto.double_data_size()), static_cast<size_t>(proto.uint64_data_size())});
   uint64_t elements = 1;
   for (const int64_t dim : dims) {
@@ -132,12 +199,14 @@ absl::StatusOr<at::Tensor> TensorFromProto(const onnx::TensorProto& proto) {
   }
   at::Tensor tensor = at::empty(dims, at::TensorOptions().dtype(*type));
   if (!proto.raw_data().empty()) {
-    if (proto.raw_data().size() != tensor.nbytes()) {
-      return absl::InvalidArgumentError(absl::StrCat("raw data must fit the dims", where, shape,
-                                                     " bytes=", proto.raw_data().size(),
-                                                     " expected=", tensor.nbytes()));
+    const size_t expected =
+        IsSubByte(*type) ? static_cast<size_t>(PackedBytes(tensor.numel(), *type)) : tensor.nbytes();
+    if (proto.raw_data().size() != expected) {
+      return absl::InvalidArgumentError(absl::StrCat("raw data must fit the dims", where, shape, " bytes=",
+                                                     proto.raw_data().size(), " expected=", expected));
     }
-    std::memcpy(tensor.data_ptr(), proto.raw_data().data(), tensor.nbytes());
+    if (IsSubByte(*type)) Unpack(reinterpret_cast<const uint8_t*>(proto.raw_data().data()), tensor);
+    else std::memcpy(tensor.data_ptr(), proto.raw_data().data(), expected);
   } else if (absl::Status status = CopyTyped(proto, tensor); !status.ok()) {
     return absl::InvalidArgumentError(absl::StrCat(status.message(), where, shape));
   }
@@ -157,6 +226,10 @@ absl::StatusOr<onnx::TensorProto> TensorToProto(const at::Tensor& tensor, absl::
   proto.set_name(std::string(name));
   proto.set_data_type(*type);
   for (const int64_t dim : tensor.sizes()) proto.add_dims(dim);
+  if (IsSubByte(tensor.scalar_type())) {
+    proto.set_raw_data(Pack(BytesOf(tensor).to(at::kCPU).contiguous().view(tensor.scalar_type())));
+    return proto;
+  }
   const at::Tensor dense = tensor.detach().to(at::kCPU).contiguous();
   proto.set_raw_data(dense.data_ptr(), dense.nbytes());
   return proto;

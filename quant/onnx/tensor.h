@@ -20,6 +20,16 @@ absl::StatusOr<at::ScalarType> ScalarTypeOf(int data_type);
 /// Returns ONNX's `data_type` number of an element type; UNIMPLEMENTED where ONNX has none.
 absl::StatusOr<int> OnnxTypeOf(at::ScalarType type);
 
+/// Bits of one element in a file. Tensors hold types of less than a byte (int4, uint4, int2, uint2) one in each byte.
+int64_t BitsOf(at::ScalarType type);
+bool IsSubByte(at::ScalarType type);
+
+/// Returns a view as int8 or uint8 where the type has less than a byte, which LibTorch can't compute with; else `tensor`.
+at::Tensor BytesOf(const at::Tensor& tensor);
+
+/// Returns a dense copy, of every type that ScalarTypeOf gives.
+at::Tensor CopyOf(const at::Tensor& tensor);
+
 /// Returns a tensor that owns a copy of `proto`'s data. INVALID_ARGUMENT names the tensor whose data is external or
 /// does not fit its dims.
 absl::StatusOr<at::Tensor> TensorFromProto(const onnx::TensorProto& proto);

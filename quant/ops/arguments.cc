@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "quant/onnx/tensor.h"
+
 namespace pactory::quant {
 
 at::Tensor OptionalInput(Arguments arguments, size_t index) {
@@ -24,7 +26,7 @@ std::vector<int64_t> Integers(const at::Tensor& tensor) {
 }
 
 std::vector<double> Numbers(const at::Tensor& tensor) {
-  const at::Tensor dense = tensor.detach().to(at::kCPU, at::kDouble).contiguous();
+  const at::Tensor dense = BytesOf(tensor.detach()).to(at::kCPU, at::kDouble).contiguous();
   const double* data = dense.const_data_ptr<double>();
   return std::vector<double>(data, data + dense.numel());
 }
@@ -48,6 +50,19 @@ std::function<std::vector<int64_t>(Arguments)> AxesReader(const Node& node, int6
   };
 }
 
+at::Tensor Widened(const at::Tensor& x) {
+  if (!at::isBarebonesUnsignedType(x.scalar_type())) return x;
+  const at::Tensor wide = x.to(at::kLong);
+  TORCH_CHECK(x.scalar_type() != at::kUInt64 || wide.numel() == 0 || wide.min().item<int64_t>() >= 0,
+              "uint64 values must be below 2^63");
+  return wide;
+}
+
+at::Tensor Narrowed(const at::Tensor& result, const at::Tensor& like) {
+  const bool narrows = at::isBarebonesUnsignedType(like.scalar_type()) && result.scalar_type() == at::kLong;
+  return narrows ? result.to(like.scalar_type()) : result;
+}
+
 Bind Unary(std::function<at::Tensor(const at::Tensor&)> function) {
   return [function = std::move(function)](const Node&, int64_t) -> absl::StatusOr<Kernel> {
     return Kernel([function](Arguments arguments) -> std::vector<at::Tensor> {
@@ -59,7 +74,8 @@ Bind Unary(std::function<at::Tensor(const at::Tensor&)> function) {
 Bind Binary(std::function<at::Tensor(const at::Tensor&, const at::Tensor&)> function) {
   return [function = std::move(function)](const Node&, int64_t) -> absl::StatusOr<Kernel> {
     return Kernel([function](Arguments arguments) -> std::vector<at::Tensor> {
-      return {function(RequiredInput(arguments, 0), RequiredInput(arguments, 1))};
+      const at::Tensor& a = RequiredInput(arguments, 0);
+      return {Narrowed(function(Widened(a), Widened(RequiredInput(arguments, 1))), a)};
     });
   };
 }

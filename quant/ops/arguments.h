@@ -36,7 +36,13 @@ std::vector<int64_t> NormalAxes(std::vector<int64_t> axes, int64_t rank);
 std::function<std::vector<int64_t>(Arguments)> AxesReader(const Node& node, int64_t opset, int64_t input_opset,
                                                           size_t input_index = 1);
 
-/// Binds ops without attributes that map one or two tensors to one.
+/// Returns unsigned integers wider than a byte, for which LibTorch has next to no arithmetic, as int64; other tensors as
+/// they are. Throws c10::Error where a uint64 is above the largest int64.
+at::Tensor Widened(const at::Tensor& x);
+/// Returns what was computed of Widened tensors in the type of `like`; truth values stay such.
+at::Tensor Narrowed(const at::Tensor& result, const at::Tensor& like);
+
+/// Binds ops without attributes that map one or two tensors to one. Binary widens and narrows.
 Bind Unary(std::function<at::Tensor(const at::Tensor&)> function);
 Bind Binary(std::function<at::Tensor(const at::Tensor&, const at::Tensor&)> function);
 

@@ -1,4 +1,6 @@
 // Cast, CastLike and the ops that make tensors: ConstantOfShape, Range, EyeLike.
+#include "quant/ops/cast.h"
+
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -11,14 +13,36 @@
 namespace pactory::quant {
 namespace {
 
+Overflow ReadOverflow(const Node& node) {
+  return node.IntOr("saturate", 1) != 0 ? Overflow::kSaturate : Overflow::kSpecial;
+}
+
+absl::Status CheckRoundMode(const Node& node) {
+  if (node.StringOr("round_mode", "up") == "up") return absl::OkStatus();
+  return absl::UnimplementedError("round_mode must be up");
+}
+
 absl::StatusOr<Kernel> BindCast(const Node& node, int64_t) {
+  PACTORY_RETURN_IF_ERROR(CheckRoundMode(node));
   PACTORY_ASSIGN_OR_RETURN(const at::ScalarType type, ScalarTypeOf(static_cast<int>(node.IntOr("to", 0))));
-  return Kernel([type](Arguments arguments) -> std::vector<at::Tensor> {
-    return {RequiredInput(arguments, 0).to(type)};
+  return Kernel([type, overflow = ReadOverflow(node)](Arguments arguments) -> std::vector<at::Tensor> {
+    return {CastTo(RequiredInput(arguments, 0), type, overflow)};
   });
 }
 
-at::Tensor CastLike(const at::Tensor& x, const at::Tensor& like) { return x.to(like.scalar_type()); }
+absl::StatusOr<Kernel> BindCastLike(const Node& node, int64_t) {
+  PACTORY_RETURN_IF_ERROR(CheckRoundMode(node));
+  return Kernel([overflow = ReadOverflow(node)](Arguments arguments) -> std::vector<at::Tensor> {
+    return {CastTo(RequiredInput(arguments, 0), RequiredInput(arguments, 1).scalar_type(), overflow)};
+  });
+}
+
+at::Tensor ToSubByte(const at::Tensor& x, at::ScalarType type) {
+  const int64_t values = int64_t{1} << BitsOf(type);
+  const at::Tensor low = at::bitwise_and(x.to(at::kLong), values - 1);
+  if (type == at::kUInt4 || type == at::kUInt2) return low.to(at::kByte).contiguous().view(type);
+  return at::where(low >= values / 2, low - values, low).to(at::kChar).contiguous().view(type);
+}
 
 absl::StatusOr<Kernel> BindConstantOfShape(const Node& node, int64_t) {
   at::Tensor value = at::zeros({1}, at::kFloat);
@@ -64,10 +88,37 @@ absl::StatusOr<Kernel> BindEyeLike(const Node& node, int64_t) {
 }
 
 const OpRegistration kCast({.name = "Cast", .keeps_non_negative = true, .bind = BindCast});
-const OpRegistration kCastLike({.name = "CastLike", .first_opset = 15, .bind = Binary(CastLike)});
+const OpRegistration kCastLike({.name = "CastLike", .first_opset = 15, .bind = BindCastLike});
 const OpRegistration kConstantOfShape({.name = "ConstantOfShape", .bind = BindConstantOfShape});
 const OpRegistration kRange({.name = "Range", .bind = BindRange});
 const OpRegistration kEyeLike({.name = "EyeLike", .bind = BindEyeLike});
 
+// The power of two at or above |x|, which is all that float8e8m0 holds: a float's exponent, one more where it has a fraction.
+at::Tensor ToPowerOfTwo(const at::Tensor& x, Overflow overflow) {
+  const at::Tensor bits = x.contiguous().view(at::kInt);
+  const at::Tensor exponent = at::bitwise_and(at::bitwise_right_shift(bits, 23), 0xff);
+  const at::Tensor above = exponent + at::bitwise_and(bits, 0x7fffff).ne(0).to(at::kInt);
+  const at::Tensor finite = at::clamp_max(above, overflow == Overflow::kSaturate ? 0xfe : 0xff);
+  return at::where(exponent == 0xff, exponent, finite).to(at::kByte).view(at::kFloat8_e8m0fnu);
+}
+
 }  // namespace
+
+at::Tensor CastTo(const at::Tensor& x, at::ScalarType type, Overflow overflow) {
+  if (x.scalar_type() == type) return x;
+  const at::Tensor from = BytesOf(x);
+  if (IsSubByte(type)) return ToSubByte(from, type);
+  if (!at::isFloat8Type(type)) return from.to(type);
+  const at::Tensor wide = from.to(at::kFloat);
+  if (type == at::kFloat8_e8m0fnu) return ToPowerOfTwo(wide, overflow);
+  if (overflow == Overflow::kSpecial) return wide.to(type);
+  const double largest = LargestFloat8(type);
+  return at::clamp(wide, -largest, largest).to(type);
+}
+
+double LargestFloat8(at::ScalarType type) {
+  if (type == at::kFloat8_e4m3fn) return 448;
+  return type == at::kFloat8_e4m3fnuz ? 240 : 57344;
+}
+
 }  // namespace pactory::quant

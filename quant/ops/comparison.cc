@@ -42,12 +42,31 @@ absl::StatusOr<Kernel> BindBitShift(const Node& node, int64_t) {
   return Kernel([left = direction == "LEFT"](Arguments arguments) -> std::vector<at::Tensor> {
     const at::Tensor& x = RequiredInput(arguments, 0);
     const at::ScalarType type = x.scalar_type();
-    // Unsigned types wider than a byte lack kernels; their bits fit a wider signed type.
-    const at::ScalarType wide = type == at::kByte || type == at::kUInt64 ? type : at::kLong;
-    const at::Tensor a = x.to(wide);
-    const at::Tensor b = RequiredInput(arguments, 1).to(wide);
+    // Bits that leave a narrower type by the left must not stay.
+    const at::ScalarType wide = type == at::kByte ? type : at::kLong;
+    const at::Tensor a = Widened(x).to(wide);
+    const at::Tensor b = Widened(RequiredInput(arguments, 1)).to(wide);
     return {(left ? at::bitwise_left_shift(a, b) : at::bitwise_right_shift(a, b)).to(type)};
   });
+}
+
+// Bits are the same whatever the sign; the wide unsigned types lack kernels.
+Tensor AsSigned(const Tensor& x) {
+  switch (x.scalar_type()) {
+    case at::kUInt16: return x.view(at::kShort);
+    case at::kUInt32: return x.view(at::kInt);
+    case at::kUInt64: return x.view(at::kLong);
+    default: return x;
+  }
+}
+
+Bind Bitwise(Tensor (*function)(const Tensor&, const Tensor&)) {
+  return [function](const Node&, int64_t) -> absl::StatusOr<Kernel> {
+    return Kernel([function](Arguments arguments) -> std::vector<at::Tensor> {
+      const Tensor& a = RequiredInput(arguments, 0);
+      return {function(AsSigned(a), AsSigned(RequiredInput(arguments, 1))).view(a.scalar_type())};
+    });
+  };
 }
 
 const OpRegistration kEqual(
@@ -71,14 +90,12 @@ const OpRegistration kIsNan({.name = "IsNaN", .bind = Unary([](const Tensor& x) 
 const OpRegistration kIsInf({.name = "IsInf", .bind = BindIsInf});
 const OpRegistration kWhere({.name = "Where", .bind = BindWhere});
 const OpRegistration kBitShift({.name = "BitShift", .bind = BindBitShift});
-const OpRegistration kBitwiseAnd(
-    {.name = "BitwiseAnd", .bind = Binary([](const Tensor& a, const Tensor& b) { return at::bitwise_and(a, b); })});
-const OpRegistration kBitwiseOr(
-    {.name = "BitwiseOr", .bind = Binary([](const Tensor& a, const Tensor& b) { return at::bitwise_or(a, b); })});
-const OpRegistration kBitwiseXor(
-    {.name = "BitwiseXor", .bind = Binary([](const Tensor& a, const Tensor& b) { return at::bitwise_xor(a, b); })});
-const OpRegistration kBitwiseNot(
-    {.name = "BitwiseNot", .bind = Unary([](const Tensor& x) { return at::bitwise_not(x); })});
+const OpRegistration kBitwiseAnd({.name = "BitwiseAnd", .bind = Bitwise(at::bitwise_and)});
+const OpRegistration kBitwiseOr({.name = "BitwiseOr", .bind = Bitwise(at::bitwise_or)});
+const OpRegistration kBitwiseXor({.name = "BitwiseXor", .bind = Bitwise(at::bitwise_xor)});
+const OpRegistration kBitwiseNot({.name = "BitwiseNot", .bind = Unary([](const Tensor& x) {
+                                    return at::bitwise_not(AsSigned(x)).view(x.scalar_type());
+                                  })});
 
 }  // namespace
 }  // namespace pactory::quant

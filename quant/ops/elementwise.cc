@@ -43,11 +43,12 @@ at::Tensor Power(const at::Tensor& base, const at::Tensor& exponent) {
 absl::StatusOr<Kernel> BindMod(const Node& node, int64_t) {
   const bool c_style = node.IntOr("fmod", 0) != 0;
   return Kernel([c_style](Arguments arguments) -> std::vector<at::Tensor> {
-    const at::Tensor& a = RequiredInput(arguments, 0);
-    at::Tensor b = RequiredInput(arguments, 1);
+    const at::Tensor& given = RequiredInput(arguments, 0);
+    const at::Tensor a = Widened(given);
+    at::Tensor b = Widened(RequiredInput(arguments, 1));
     // The smallest integer modulo -1 traps in the processor; modulo 1 gives the same.
     if (IsInteger(b) && at::isSignedType(b.scalar_type())) b = b.masked_fill(b == -1, 1);
-    return {c_style ? at::fmod(a, b) : at::remainder(a, b)};
+    return {Narrowed(c_style ? at::fmod(a, b) : at::remainder(a, b), given)};
   });
 }
 
@@ -55,10 +56,10 @@ absl::StatusOr<Kernel> BindMod(const Node& node, int64_t) {
 Bind Variadic(std::function<at::Tensor(const at::Tensor&, const at::Tensor&)> function) {
   return [function](const Node&, int64_t) -> absl::StatusOr<Kernel> {
     return Kernel([function](Arguments arguments) -> std::vector<at::Tensor> {
-      at::Tensor result = RequiredInput(arguments, 0);
+      at::Tensor result = Widened(RequiredInput(arguments, 0));
       for (size_t index = 1; index < arguments.size(); ++index)
-        result = function(result, RequiredInput(arguments, index));
-      return {result};
+        result = function(result, Widened(RequiredInput(arguments, index)));
+      return {Narrowed(result, arguments[0])};
     });
   };
 }

@@ -4,6 +4,7 @@
 #include "base/status_macros.h"
 #include "quant/onnx/tensor.h"
 #include "quant/ops/arguments.h"
+#include "quant/ops/cast.h"
 #include "quant/ops/registry.h"
 
 namespace pactory::quant {
@@ -33,13 +34,18 @@ absl::StatusOr<Range> RangeOf(at::ScalarType type) {
     case at::kChar: return Range{-128, 127};
     case at::kUInt16: return Range{0, 65535};
     case at::kShort: return Range{-32768, 32767};
+    case at::kUInt4: return Range{0, 15};
+    case at::kInt4: return Range{-8, 7};
+    case at::kUInt2: return Range{0, 3};
+    case at::kInt2: return Range{-2, 1};
     default:
-      return absl::UnimplementedError(std::string("quantized type must be int8, uint8, int16 or uint16: type=") +
-                                      c10::toString(type));
+      if (at::isFloat8Type(type) && type != at::kFloat8_e8m0fnu) return Range{-LargestFloat8(type), LargestFloat8(type)};
+      return absl::UnimplementedError(
+          std::string("quantized type must be an integer of 2 to 16 bits or a float of 8: type=") + c10::toString(type));
   }
 }
 
-// q = saturate(round_half_even(x / scale) + zero_point)   ONNX QuantizeLinear
+// q = saturate(round_half_even(x / scale) + zero_point)   ONNX QuantizeLinear; 8-bit floats round by themselves
 absl::StatusOr<Kernel> BindQuantizeLinear(const Node& node, int64_t) {
   const int64_t axis = node.IntOr("axis", 1);
   const int64_t block = node.IntOr("block_size", 0);
@@ -47,6 +53,7 @@ absl::StatusOr<Kernel> BindQuantizeLinear(const Node& node, int64_t) {
   if (node.IntOr("output_dtype", 0) != 0) {
     PACTORY_ASSIGN_OR_RETURN(default_type, ScalarTypeOf(static_cast<int>(node.IntOr("output_dtype", 0))));
   }
+  const Overflow overflow = node.IntOr("saturate", 1) != 0 ? Overflow::kSaturate : Overflow::kSpecial;
   return Kernel([=](Arguments arguments) -> std::vector<at::Tensor> {
     const at::Tensor& x = RequiredInput(arguments, 0);
     const at::Tensor zero_point = OptionalInput(arguments, 2);
@@ -54,9 +61,11 @@ absl::StatusOr<Kernel> BindQuantizeLinear(const Node& node, int64_t) {
     const absl::StatusOr<Range> range = RangeOf(type);
     TORCH_CHECK(range.ok(), range.status().ToString());
     const at::Tensor scale = Aligned(RequiredInput(arguments, 1), x, axis, block);
-    at::Tensor q = at::round(x.to(at::kFloat) / scale.to(at::kFloat));
-    if (zero_point.defined()) q = q + Aligned(zero_point.to(at::kFloat), x, axis, block);
-    return {at::clamp(q, range->low, range->high).to(at::kInt).to(type)};
+    at::Tensor q = x.to(at::kFloat) / scale.to(at::kFloat);
+    if (at::isFloat8Type(type)) return {CastTo(q, type, overflow)};
+    q = at::round(q);
+    if (zero_point.defined()) q = q + Aligned(BytesOf(zero_point).to(at::kFloat), x, axis, block);
+    return {CastTo(at::clamp(q, range->low, range->high).to(at::kInt), type)};
   });
 }
 
@@ -73,8 +82,9 @@ absl::StatusOr<Kernel> BindDequantizeLinear(const Node& node, int64_t) {
     const at::Tensor& scale = RequiredInput(arguments, 1);
     const at::Tensor zero_point = OptionalInput(arguments, 2);
     // int32 differences are exact, floats of large int32 biases are not.
-    at::Tensor difference = q.to(at::kInt);
-    if (zero_point.defined()) difference = difference - Aligned(zero_point.to(at::kInt), q, axis, block);
+    const at::ScalarType exact = at::isFloat8Type(q.scalar_type()) ? at::kFloat : at::kInt;
+    at::Tensor difference = BytesOf(q).to(exact);
+    if (zero_point.defined()) difference = difference - Aligned(BytesOf(zero_point).to(exact), q, axis, block);
     const at::Tensor aligned = Aligned(scale, q, axis, block);
     return {(difference.to(at::kFloat) * aligned.to(at::kFloat)).to(output_type.value_or(scale.scalar_type()))};
   });

@@ -232,7 +232,10 @@ absl::StatusOr<Kernel> BindDropout(const Node& node, int64_t opset) {
   return Kernel([opset](Arguments arguments) -> std::vector<at::Tensor> {
     const at::Tensor& x = RequiredInput(arguments, 0);
     const at::Tensor training = OptionalInput(arguments, 2);
-    TORCH_CHECK(!training.defined() || !training.item<bool>(), "Dropout must be in inference mode: training_mode=1");
+    const at::Tensor ratio = OptionalInput(arguments, 1);
+    const bool drops = !ratio.defined() || Numbers(ratio).at(0) != 0;
+    TORCH_CHECK(!training.defined() || !training.item<bool>() || !drops,
+                "Dropout must be in inference mode: training_mode=1");
     const at::ScalarType mask_type = opset >= 10 ? at::kBool : x.scalar_type();
     return {x, at::ones(x.sizes(), x.options().dtype(mask_type).requires_grad(false))};
   });

@@ -6,7 +6,12 @@
 #include <algorithm>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "quant/allocation_limit.h"
 #include "quant/guard.h"
+#include "quant/onnx/tensor.h"
 #include "quant/ops/registry.h"
 #include "quant/passes/pattern.h"
 
@@ -22,8 +27,11 @@ bool HasConstantInputs(const Graph& graph, const Node& node) {
   });
 }
 
+// A few numbers in a file can ask for any amount of memory; what the file itself holds may still become float.
+constexpr int64_t kLargestTensor = int64_t{1} << 29;
+
 // The node's outputs; none where its kernel refuses the inputs, which is then told when the graph runs.
-std::vector<at::Tensor> Evaluate(const Graph& graph, const Node& node) {
+absl::StatusOr<std::vector<at::Tensor>> Evaluate(const Graph& graph, const Node& node) {
   std::vector<at::Tensor> outputs;
   const OpDefinition* op = FindOp(graph, node);
   if (op == nullptr) return outputs;
@@ -33,12 +41,17 @@ std::vector<at::Tensor> Evaluate(const Graph& graph, const Node& node) {
     inputs.push_back(input.empty() ? at::Tensor() : *ConstantOf(graph, input));
     if (inputs.back().defined()) input_bytes += inputs.back().nbytes();
   }
+  const AllocationLimit limited(std::max<int64_t>(kLargestTensor, 4 * input_bytes));
   const absl::Status status = GuardTorch("fold", [&] {
     absl::StatusOr<Kernel> kernel = op->bind(node, graph.opset());
     if (!kernel.ok()) return kernel.status();
     outputs = (*kernel)(inputs);
     return absl::OkStatus();
   });
+  if (absl::IsResourceExhausted(status)) {
+    return absl::InvalidArgumentError(absl::StrCat("constants must not grow that large: node=", node.name, " (",
+                                                   node.op_type, "): ", status.message()));
+  }
   size_t output_bytes = 0;
   for (const at::Tensor& output : outputs) {
     if (output.defined()) output_bytes += output.numel() * output.element_size();
@@ -56,14 +69,16 @@ absl::Status FoldConstants(Graph& graph) {
   std::vector<Node> kept;
   for (Node& node : graph.nodes) {
     std::vector<at::Tensor> outputs;
-    if (node.domain != "pactory" && HasConstantInputs(graph, node)) outputs = Evaluate(graph, node);
+    if (node.domain != "pactory" && HasConstantInputs(graph, node)) {
+      PACTORY_ASSIGN_OR_RETURN(outputs, Evaluate(graph, node));
+    }
     if (outputs.empty()) {
       kept.push_back(std::move(node));
       continue;
     }
     for (size_t index = 0; index < node.outputs.size(); ++index) {
       // Views would keep their base's memory, and share it.
-      if (!node.outputs[index].empty()) graph.initializers[node.outputs[index]] = outputs[index].contiguous().clone();
+      if (!node.outputs[index].empty()) graph.initializers[node.outputs[index]] = CopyOf(outputs[index]);
     }
   }
   graph.nodes = std::move(kept);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "base/status_macros.h"
 #include "quant/ops/registry.h"
 #include "quant/ops/value_range.h"
@@ -22,8 +23,10 @@ class Inserter {
     PlanLayers();
     PlanJoins();
     if (activations_.empty() && plan_.weights.empty()) {
-      return absl::FailedPreconditionError(
-          "model must have a layer to quantize (Conv, Gemm or MatMul with a stored weight that no override skips)");
+      return WithReason(
+          absl::FailedPreconditionError("model must have a layer to quantize (Conv, Gemm or MatMul with a stored weight "
+                                        "that no override skips)"),
+          "BAD_MODEL");
     }
     for (const WeightPlacement& weight : plan_.weights) InsertWeight(weight);
     for (const auto& [value, bits] : activations_) InsertActivation(value, bits);

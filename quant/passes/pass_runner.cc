@@ -9,9 +9,11 @@
 #include "quant/passes/fold_batch_norm.h"
 #include "quant/passes/fold_constants.h"
 #include "quant/passes/fuse_matmul_add.h"
+#include "quant/passes/inline_branches.h"
 #include "quant/passes/remove_identity.h"
 #include "quant/passes/replace_decomposed_hard_swish.h"
 #include "quant/passes/replace_shape_arithmetic.h"
+#include "quant/passes/split_fused_ops.h"
 
 namespace pactory::quant {
 
@@ -19,6 +21,11 @@ const std::vector<Pass>& PreparationPasses() {
   static const auto* passes = new std::vector<Pass>{
       // First, because exporters compute biases, axes and shapes in nodes, and every later pass looks for constants.
       {"fold_constants", FoldConstants},
+      // After constants, which make conditions known; and again after it, because branches compute shapes too.
+      {"inline_branches", InlineBranches},
+      {"fold_inlined_constants", FoldConstants},
+      // Before every pattern, which know the plain layers only.
+      {"split_fused_ops", SplitFusedOps},
       // After constants, because it takes them as the known part of a shape.
       {"replace_shape_arithmetic", ReplaceShapeArithmetic},
       // Before the patterns below, because an Identity in the middle hides them.

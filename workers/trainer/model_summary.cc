@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "quant/allocation_limit.h"
 #include "quant/execution/executor.h"
 #include "quant/guard.h"
 #include "quant/passes/insert_quantizers.h"
@@ -20,9 +21,16 @@ namespace {
 using quant::Graph;
 using quant::Node;
 
+void AddOps(const Graph& graph, std::map<std::string, int64_t>& counts) {
+  for (const Node& node : graph.nodes) {
+    ++counts[node.op_type];
+    for (const Graph* subgraph : node.Subgraphs()) AddOps(*subgraph, counts);
+  }
+}
+
 std::map<std::string, int64_t> CountOps(const Graph& graph) {
   std::map<std::string, int64_t> counts;
-  for (const Node& node : graph.nodes) ++counts[node.op_type];
+  AddOps(graph, counts);
   return counts;
 }
 
@@ -54,8 +62,12 @@ int64_t FlopsOf(const Node& node, const quant::OpDefinition& op, const at::Tenso
   return 2 * output.numel() * (weight.numel() / weight.size(op.channel_axis(node, weight)));
 }
 
+// A look at a model must not take the memory that a job for it would.
+constexpr int64_t kLargestTensorOfALook = int64_t{1} << 29;
+
 // Runs one sample of zeros and takes the shapes it meets.
 absl::Status CountFlops(const Graph& graph, const std::vector<int64_t>& sample_shape, ModelSummary& summary) {
+  const quant::AllocationLimit limited(kLargestTensorOfALook);
   PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> inputs, ZeroInputs(graph, sample_shape));
   PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<quant::Executor> executor, quant::Executor::Create(graph));
   std::vector<std::string> wanted;

@@ -107,7 +107,8 @@ int RunQuantize(const QuantizeArguments& arguments) {
     if (absl::IsCancelled(result.status())) return kExitTerminated;
     const v1::JobError error = ToJobError(result.status());
     std::cerr << error.reason() << ": " << error.message() << "\n";
-    return error.reason() == "UNSUPPORTED_OP" ? kExitRefused : kExitFailed;
+    const bool refused = error.reason() == "UNSUPPORTED_OP" || error.reason() == "BAD_MODEL";
+    return refused ? kExitRefused : kExitFailed;
   }
   std::cout << FormatResultTable(result->report);
   for (const quant::OutputFile& file : result->files) std::cout << arguments.out << "/" << file.name << "\n";

@@ -62,5 +62,34 @@ TEST(TensorTest, AnyNonZeroByteIsTrue) {
   EXPECT_TRUE(at::equal(tensor->to(at::kLong), at::tensor({0, 1}, at::kLong)));
 }
 
+TEST(TensorTest, TypesBelowAByteArePackedFromTheLowestBits) {
+  onnx::TensorProto proto;
+  proto.set_data_type(22);
+  proto.add_dims(3);
+  // INT4: 3 and -2 in the first byte, -8 in the second.
+  proto.set_raw_data(std::string("\xe3\x08", 2));
+  const auto tensor = TensorFromProto(proto);
+  ASSERT_TRUE(tensor.ok()) << tensor.status();
+  EXPECT_TRUE(at::equal(BytesOf(*tensor), at::tensor({3, -2, -8}, at::kChar)));
+  const auto back = TensorToProto(CopyOf(*tensor), "t");
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->data_type(), 22);
+  EXPECT_EQ(back->raw_data(), proto.raw_data());
+  proto.set_raw_data("\xe3");
+  EXPECT_FALSE(TensorFromProto(proto).ok());
+}
+
+TEST(TensorTest, FourValuesOfTwoBitsShareAByte) {
+  onnx::TensorProto proto;
+  proto.set_data_type(25);
+  proto.add_dims(5);
+  // UINT2, from typed data: 0 1 2 3 and 2.
+  proto.add_int32_data(0b11100100);
+  proto.add_int32_data(0b10);
+  const auto tensor = TensorFromProto(proto);
+  ASSERT_TRUE(tensor.ok()) << tensor.status();
+  EXPECT_TRUE(at::equal(BytesOf(*tensor), at::tensor({0, 1, 2, 3, 2}, at::kByte)));
+}
+
 }  // namespace
 }  // namespace pactory::quant

@@ -143,6 +143,27 @@ def test_inspect_takes_open_dimensions_from_the_command_line(tmp_path):
     assert json.loads(given.stdout)["flops"] == 432
 
 
+def test_inspect_takes_no_memory_that_a_declared_input_would(tmp_path):
+    model = conv_model(tmp_path / "m.onnx", (1, 2, 1 << 17, 1 << 17))
+    result = trainer("inspect", "--json", "--model", model)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["flops"] is None
+    assert "bytes" in trainer("inspect", "--model", model).stdout
+
+
+def test_inspect_counts_the_ops_of_branches(tmp_path):
+    branch = lambda op: helper.make_graph([helper.make_node(op, ["x"], [f"{op}_y"])], op, [],
+                                          [helper.make_tensor_value_info(f"{op}_y", TensorProto.FLOAT, None)])
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Greater", ["m", "zero"], ["c"]),
+        helper.make_node("If", ["c"], ["y"], then_branch=branch("Relu"), else_branch=branch("Neg")),
+    ]
+    model = save_model(tmp_path / "m.onnx", nodes, [("zero", np.float32(0))])
+    summary = json.loads(trainer("inspect", "--json", "--model", model).stdout)
+    assert summary["ops"] == {"ReduceMax": 1, "Greater": 1, "If": 1, "Relu": 1, "Neg": 1}
+
+
 def test_ops_lists_what_run_accepts():
     summary = json.loads(trainer("ops", "--json").stdout)
     assert {"Conv", "Gemm", "Relu", "Resize"} <= set(summary["ops"])

@@ -242,7 +242,7 @@ def test_skipped_layer_stays_float(material, tmp_path):
 def test_bad_models_are_named(material, tmp_path, content):
     (tmp_path / "bad.onnx").write_bytes(content)
     done = quantize(material, tmp_path / "out", model=tmp_path / "bad.onnx", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "BAD_MODEL" in done.stderr and "bad.onnx" in done.stderr
 
 
