@@ -8,6 +8,7 @@ import pytest
 
 MODEL = pathlib.Path(__file__).parent / "lease.pml"
 MEMORY_MIB = 3000
+# Of one command; on two idle cores all of it takes less than a minute.
 SECONDS = 150
 
 
@@ -17,12 +18,12 @@ def tools():
         assert shutil.which(tool), f"{tool} must be installed: scripts/bootstrap.sh"
 
 
-def check(folder, *defines, liveness=False):
-    """Runs the check in `folder`; returns whether it found an error, and what it printed."""
+def check(folder, *defines, liveness=False, optimize="-O2"):
+    """Runs the check in `folder`; returns the number of errors, whether every state was seen, and what was printed."""
     flags = [f"-D{name}" for name in (*defines, *(["LIVENESS"] if liveness else []))]
     subprocess.run(["spin", *flags, "-a", str(MODEL)], cwd=folder, check=True, capture_output=True, timeout=SECONDS)
     kind = ["-DNFAIR=3"] if liveness else ["-DSAFETY", "-DNOCLAIM"]
-    subprocess.run(["gcc", "-O2", "-w", "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MIB}", "-DVECTORSZ=2048", *kind, "-o", "pan", "pan.c"],
+    subprocess.run(["gcc", optimize, "-w", "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MIB}", "-DVECTORSZ=2048", *kind, "-o", "pan", "pan.c"],
                    cwd=folder, check=True, timeout=SECONDS)
     run = ["./pan", "-m1000000", *(["-a", "-f", "-N", "every_job_ends"] if liveness else [])]
     done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
@@ -47,16 +48,19 @@ def test_every_job_ends(tmp_path):
 
 
 @pytest.mark.parametrize("fault, violated", [
-    ("NO_FENCE", "job[j].fence"),
+    ("NO_FENCE", "fence"),
+    # An ended job is queued again.
     ("REAP_WITHOUT_GUARD", ""),
     ("PUBLISH_AFTER_CANCEL", "cancel_acknowledged"),
     ("NO_FRESH_TERM", "unheard"),
+    # A job stands nowhere.
     ("NO_REQUEUE", ""),
 ])
 def test_a_fault_in_the_protocol_is_found(tmp_path, fault, violated):
-    errors, _, output = check(tmp_path, fault)
+    errors, _, output = check(tmp_path, fault, optimize="-O0")
     assert errors > 0, output
-    assert "assertion violated" in output and violated.replace("[j]", "[") in output.replace("[j]", "["), output
+    violation = re.search(r"assertion violated (.*)", output)
+    assert violation and violated in violation.group(1), output
 
 
 def test_a_job_that_nobody_queues_again_never_ends(tmp_path):
