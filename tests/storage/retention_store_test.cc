@@ -1,5 +1,8 @@
 #include "storage/retention_store.h"
 
+#include <pqxx/pqxx>
+#include <thread>
+
 #include "base/ids.h"
 #include "gtest/gtest.h"
 #include "tests/storage/queue_fixture.h"
@@ -86,6 +89,24 @@ TEST_F(RetentionTest, UploadsOfAnAttemptThatWasNeverPublishedAreInvisibleAndColl
   EXPECT_EQ(Sweep().blobs, 1);
   EXPECT_EQ(std::stoi(Count("blob")), std::stoi(before) - 1);
   EXPECT_EQ(Count("blob_chunk c WHERE NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = c.blob_id)"), "0");
+}
+
+TEST_F(RetentionTest, ABlobThatSomebodyAsksForDuringTheSweepStays) {
+  const std::string sha256 = NewBlob(tenant_, "nobody's so far");
+  AgeBlobs("25 hours");
+  pqxx::connection session(database_->connection_string());
+  pqxx::work transaction(session);
+  transaction.exec("UPDATE blob SET use_time = now() WHERE sha256 = '" + sha256 + "'");
+  SweepReport report;
+  std::thread sweep([&] { report = Sweep(); });
+  // The sweep has chosen the blob and waits for whoever asks for it.
+  while (Sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") ==
+         "0") {
+  }
+  transaction.commit();
+  sweep.join();
+  EXPECT_EQ(report.blobs, 0);
+  EXPECT_EQ(Count("blob WHERE sha256 = '" + sha256 + "'"), "1");
 }
 
 TEST_F(RetentionTest, MoreThanABatchOfBlobsGoesInOneSweep) {
