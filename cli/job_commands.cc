@@ -91,7 +91,8 @@ absl::StatusOr<ExitCode> ShowJob(const Invocation& invocation, const JobFlags& f
   if (!IsFinal(job.state())) std::cout << ", " << ProgressText(job, ProgressStyle::kPlain);
   std::cout << "\n  model     " << job.spec().model() << "\n  data      " << job.spec().train_dataset()
             << "\n  eval      " << job.spec().eval_dataset() << "\n  attempt   " << job.attempt() << ", workers lost: "
-            << job.lost_attempts() << " (FAILED at " << job.spec().max_attempts() << ")"
+            << job.lost_attempts() << ", attempts failed: " << job.failed_attempts() << " (FAILED at "
+            << job.spec().max_attempts() << ")"
             << "\n  worker    " << (job.worker().empty() ? "-" : job.worker()) << "\n  created   "
             << TimeText(job.create_time()) << "\n  started   " << TimeText(job.start_time()) << "\n  ended     "
             << TimeText(job.end_time()) << "\n";

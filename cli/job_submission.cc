@@ -1,5 +1,7 @@
 #include "cli/job_submission.h"
 
+#include <algorithm>
+
 #include "base/ids.h"
 #include "base/status_macros.h"
 #include "cli/upload.h"
@@ -17,9 +19,12 @@ void AddSubmissionFlags(CLI::App& command, JobSubmission& submission) {
                      "UUID; the same one with the same content again returns the job made first");
   command.add_option("--priority", submission.priority, "Smaller starts first")->capture_default_str();
   command.add_option("--max-attempts", submission.max_attempts,
-                     "Workers that may be lost before the job fails; default 3");
+                     "Attempts that may fail, and workers that may be lost, before the job fails; default 3");
   command.add_option("--deadline-hours", submission.deadline_hours, "Longest time of one attempt; default 24")
       ->check(CLI::Range(0.0, 720.0));
+  command.add_option("--stall-minutes", submission.stall_minutes,
+                     "Longest time without progress before an attempt counts as failed; default 30")
+      ->check(CLI::Range(0.0, 43200.0));
   command.add_flag("--validate-only", submission.validate_only, "Check everything, queue nothing");
 }
 
@@ -38,6 +43,9 @@ absl::StatusOr<v1::Job> Submit(Session& session, const JobSubmission& submission
   spec.set_max_attempts(submission.max_attempts);
   if (submission.deadline_hours > 0) {
     spec.mutable_deadline()->set_seconds(static_cast<int64_t>(submission.deadline_hours * 3600));
+  }
+  if (submission.stall_minutes > 0) {
+    spec.mutable_stall()->set_seconds(std::max<int64_t>(1, static_cast<int64_t>(submission.stall_minutes * 60)));
   }
   request.mutable_job()->set_display_name(submission.display_name);
   request.set_validate_only(submission.validate_only);

@@ -23,6 +23,7 @@ struct JobSubmission {
   int priority = 0;
   int max_attempts = 0;
   double deadline_hours = 0;
+  double stall_minutes = 0;
   bool validate_only = false;
 };
 

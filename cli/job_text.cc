@@ -15,6 +15,8 @@ std::string ProgressText(const v1::Job& job, ProgressStyle style) {
   if (job.state() == v1::Job::PENDING) {
     if (job.lost_attempts() > 0)
       return absl::StrCat("queued again, a worker was lost; attempt ", job.attempt() + 1, " follows");
+    if (job.failed_attempts() > 0)
+      return absl::StrCat("queued again after a failed attempt; attempt ", job.attempt() + 1, " follows");
     return job.queue_position() > 0 ? absl::StrCat("queued, ", job.queue_position(), " job(s) before it")
                                     : "queued, waiting for a worker";
   }

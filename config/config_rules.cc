@@ -149,6 +149,7 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT(training, evaluate_every, 0);
   PACTORY_DEFAULT(training, checkpoint_every, std::max(10, training->steps() / 20));
   PACTORY_DEFAULT(training, plain_qat_baseline, false);
+  PACTORY_DEFAULT(training, halve_batch_on_out_of_memory, true);
   auto* preprocess = config.mutable_preprocess();
   // scale, height and width stay absent: they depend on the data and the model.
   PACTORY_DEFAULT_ENUM(preprocess, channel_order, v1::PreprocessConfig::RGB);

@@ -18,6 +18,7 @@ constexpr int kDefaultMaxAttempts = 3;
 constexpr int kMaxMaxAttempts = 20;
 constexpr int64_t kDefaultDeadlineSeconds = 24 * 3600;
 constexpr int64_t kMaxDeadlineSeconds = 30 * 24 * 3600;
+constexpr int64_t kDefaultStallSeconds = 30 * 60;
 
 absl::Status CompleteLimits(v1::JobSpec& spec) {
   if (spec.max_attempts() < 0 || spec.max_attempts() > kMaxMaxAttempts) {
@@ -30,6 +31,11 @@ absl::Status CompleteLimits(v1::JobSpec& spec) {
   if (seconds < 1 || seconds > kMaxDeadlineSeconds || spec.deadline().nanos() < 0) {
     return InvalidField("job.spec.deadline",
                         absl::StrCat("must be 1 s to ", kMaxDeadlineSeconds, " s: ", seconds, " s"));
+  }
+  if (!spec.has_stall()) spec.mutable_stall()->set_seconds(kDefaultStallSeconds);
+  if (spec.stall().seconds() < 1 || spec.stall().seconds() > kMaxDeadlineSeconds || spec.stall().nanos() < 0) {
+    return InvalidField("job.spec.stall", absl::StrCat("must be 1 s to ", kMaxDeadlineSeconds,
+                                                       " s: ", spec.stall().seconds(), " s"));
   }
   return absl::OkStatus();
 }

@@ -6,7 +6,10 @@
 
 #include "absl/status/status.h"
 #include "base/logging.h"
+#include "server/commands/doctor_command.h"
+#include "server/commands/gc_command.h"
 #include "server/commands/migrate_command.h"
+#include "server/commands/retention_flags.h"
 #include "server/commands/serve_command.h"
 #include "server/commands/token_command.h"
 #include "server/version.h"
@@ -28,6 +31,9 @@ struct ServeOptions {
   double lease_seconds = 30;
   double heartbeat_seconds = 10;
   double reaper_seconds = 5;
+  double retry_seconds = 10;
+  double sweep_seconds = 300;
+  pactory::RetentionFlags retention;
   bool insecure_public = false;
   bool http_public = false;
   bool migrate = false;
@@ -53,6 +59,16 @@ void AddCommonOptions(CLI::App* app, CommonOptions& options) {
       ->check(CLI::IsMember({"text", "json"}))
       ->envname("PACTORY_LOG_FORMAT")
       ->capture_default_str();
+}
+
+void AddOutputOption(CLI::App* app, std::string& output) {
+  app->add_option("--output", output, "text for people, json for machines")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
+pactory::ReportFormat FormatOf(const std::string& output) {
+  return output == "json" ? pactory::ReportFormat::kJson : pactory::ReportFormat::kText;
 }
 
 CLI::App* AddServe(CLI::App& app, CommonOptions& common, ServeOptions& options) {
@@ -96,6 +112,17 @@ CLI::App* AddServe(CLI::App& app, CommonOptions& common, ServeOptions& options) 
       ->envname("PACTORY_REAPER_SECONDS")
       ->check(CLI::Range(0.05, 600.0))
       ->capture_default_str();
+  serve
+      ->add_option("--retry-seconds", options.retry_seconds,
+                   "Pause before a failed attempt is followed by another; doubles each time")
+      ->envname("PACTORY_RETRY_SECONDS")
+      ->check(CLI::Range(0.05, 3600.0))
+      ->capture_default_str();
+  serve->add_option("--sweep-seconds", options.sweep_seconds, "How often what is kept no longer is removed")
+      ->envname("PACTORY_SWEEP_SECONDS")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->capture_default_str();
+  pactory::AddRetentionFlags(serve, options.retention);
   serve->add_option("--database-threads", server.database_threads, "Threads (and connections) for database work")
       ->envname("PACTORY_DATABASE_THREADS")
       ->check(CLI::Range(1, 256))
@@ -127,6 +154,9 @@ absl::Status Serve(ServeOptions& options) {
   server.lease_term = absl::Seconds(options.lease_seconds);
   server.heartbeat_interval = absl::Seconds(options.heartbeat_seconds);
   server.reap_every = absl::Seconds(options.reaper_seconds);
+  server.retry_wait = absl::Seconds(options.retry_seconds);
+  server.sweep_every = absl::Seconds(options.sweep_seconds);
+  server.retention = SettingsOf(options.retention);
   if (options.insecure_public) server.exposure = pactory::ServerOptions::Exposure::kPublicWithoutTls;
   if (options.http_public) server.http_exposure = pactory::ServerOptions::Exposure::kPublicWithoutTls;
   if (options.migrate) options.command.schema = pactory::ServeCommand::Schema::kMigrate;
@@ -157,6 +187,20 @@ int main(int argc, char** argv) {
       ->add_option("--down-to", down_to,
                    "Go back to this version instead; what newer versions added is dropped with its data")
       ->check(CLI::NonNegativeNumber);
+
+  std::string output = "text";
+  CLI::App* doctor = app.add_subcommand("doctor", "Look the database over for what needs a person");
+  doctor->footer(
+      "Checks the schema, leases, jobs, the queue, unused files, bloat, old transactions and connections. Exit code 0: "
+      "well, or warnings only; 1: a problem; 3: the database does not answer. docs/operations.md says what to do.");
+  AddCommonOptions(doctor, common);
+  AddOutputOption(doctor, output);
+
+  pactory::RetentionFlags retention;
+  CLI::App* gc = app.add_subcommand("gc", "Remove once what is kept no longer; a running server does so by itself");
+  AddCommonOptions(gc, common);
+  pactory::AddRetentionFlags(gc, retention);
+  AddOutputOption(gc, output);
 
   TokenOptions token_options;
   CLI::App* token = app.add_subcommand("token", "Make, list and revoke API tokens");
@@ -197,6 +241,10 @@ int main(int argc, char** argv) {
   if (migrate->parsed()) {
     return ExitCodeOf(down_to >= 0 ? pactory::MigrateTo(common.database_url, down_to)
                                    : pactory::MigrateUp(common.database_url));
+  }
+  if (doctor->parsed()) return ExitCodeOf(pactory::RunDoctor(common.database_url, FormatOf(output)));
+  if (gc->parsed()) {
+    return ExitCodeOf(pactory::RunGc(common.database_url, SettingsOf(retention), FormatOf(output)));
   }
   if (create->parsed()) {
     const auto kind = token_options.kind == "worker" ? pactory::TokenKind::kWorker : pactory::TokenKind::kUser;

@@ -3,19 +3,15 @@
 #include <spdlog/spdlog.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 
 namespace pactory {
-namespace {
 
-constexpr absl::Duration kCollectEvery = absl::Hours(1);
-
-}  // namespace
-
-Reaper::Reaper(const Parts& parts, const Options& options)
-    : parts_(parts), options_(options), next_collection_(absl::Now() + kCollectEvery), thread_([this] { Run(); }) {}
+Reaper::Reaper(const Parts& parts, absl::Duration every)
+    : parts_(parts), every_(every), thread_([this] { Run(); }) {}
 
 Reaper::~Reaper() {
   stopping_.Notify();
@@ -25,38 +21,35 @@ Reaper::~Reaper() {
 void Reaper::Run() {
   do {
     const absl::Status scanned = Scan();
+    scan_failed_ = !scanned.ok();
     if (!scanned.ok()) spdlog::warn("reaper: {}", std::string(scanned.message()));
-    if (scanned.ok() && absl::Now() >= next_collection_) CollectGarbage();
-  } while (!stopping_.WaitForNotificationWithTimeout(options_.every));
+  } while (!stopping_.WaitForNotificationWithTimeout(every_));
 }
 
 absl::Status Reaper::Scan() {
-  // A gap of half a term, beyond the pause between scans, cost workers heartbeats.
-  if (absl::Now() - last_scan_ > options_.every + parts_.leases->term() / 2) {
+  // Heartbeats were lost where a scan failed, or where this process stood still for a good part of a term.
+  if (scan_failed_ || absl::Now() - last_scan_ > every_ + parts_.leases->term() / 4) {
     PACTORY_RETURN_IF_ERROR(parts_.leases->ExtendAll());
+    parts_.metrics->AddFreshTerm();
     spdlog::info("reaper: every lease was given a fresh term of {}", absl::FormatDuration(parts_.leases->term()));
   }
-  PACTORY_ASSIGN_OR_RETURN(const ReapReport report, parts_.leases->Reap());
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<ReapedJob> reaped, parts_.leases->Reap());
   last_scan_ = absl::Now();
-  for (const std::string& job : report.requeued) spdlog::warn("reaper: worker lost, job queued again: jobs/{}", job);
-  for (const std::string& job : report.failed) spdlog::warn("reaper: job given up: jobs/{}", job);
-  for (const std::string& job : report.cancelled)
-    spdlog::info("reaper: worker lost, cancelled job ended: jobs/{}", job);
-  const size_t reaped = report.requeued.size() + report.failed.size() + report.cancelled.size();
-  if (reaped == 0) return absl::OkStatus();
-  parts_.metrics->AddExpiredLeases(static_cast<int>(reaped));
-  for (const auto* jobs : {&report.requeued, &report.failed, &report.cancelled}) {
-    for (const std::string& job : *jobs) parts_.wakeups->Signal(job);
-  }
-  if (!report.requeued.empty()) parts_.wakeups->Signal(kQueueTopic);
+  parts_.metrics->SetReaperScan(last_scan_);
+  for (const ReapedJob& job : reaped) Tell(job);
   return absl::OkStatus();
 }
 
-void Reaper::CollectGarbage() {
-  next_collection_ = absl::Now() + kCollectEvery;
-  const auto removed = parts_.blobs->CollectGarbage(options_.unused_blobs_after);
-  if (!removed.ok()) spdlog::warn("reaper: {}", std::string(removed.status().message()));
-  if (removed.ok() && *removed > 0) spdlog::info("reaper: removed {} blobs that nothing refers to", *removed);
+void Reaper::Tell(const ReapedJob& job) {
+  const char* why = job.end == AttemptEnd::kWorkerLost ? "worker lost"
+                    : job.end == AttemptEnd::kStalled  ? "no progress"
+                                                       : "over its deadline";
+  if (job.state == v1::Job::PENDING) spdlog::warn("reaper: {}, job queued again: jobs/{}", why, job.id);
+  if (job.state == v1::Job::FAILED) spdlog::warn("reaper: {}, job given up: jobs/{}: {}", why, job.id, job.detail);
+  if (job.state == v1::Job::CANCELLED) spdlog::info("reaper: {}, cancelled job ended: jobs/{}", why, job.id);
+  parts_.metrics->AddReapedJob(job);
+  parts_.wakeups->Signal(job.id);
+  if (job.state == v1::Job::PENDING) parts_.wakeups->Signal(kQueueTopic);
 }
 
 }  // namespace pactory

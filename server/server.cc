@@ -21,6 +21,7 @@
 #include "server/reaper.h"
 #include "server/server_credentials.h"
 #include "server/status_service.h"
+#include "server/sweeper.h"
 #include "server/worker_service.h"
 #include "storage/migrator.h"
 #include "storage/notification_listener.h"
@@ -80,7 +81,7 @@ struct Server::Parts {
         models(database.get()),
         datasets(database.get()),
         jobs(database.get()),
-        leases(database.get(), options.lease_term),
+        leases(database.get(), options.lease_term, options.retry_wait),
         job_metrics(database.get()),
         workers(database.get()),
         status_store(database.get()),
@@ -94,8 +95,9 @@ struct Server::Parts {
                    wakeups.Signal(job);
                    wakeups.Signal(kQueueTopic);
                  }),
-        reaper({.leases = &leases, .blobs = &blobs, .wakeups = &wakeups, .metrics = &metrics},
-               {.every = options.reap_every}),
+        reaper({.leases = &leases, .wakeups = &wakeups, .metrics = &metrics}, options.reap_every),
+        retention(database.get(), &blobs),
+        sweeper(&retention, &metrics, options.retention, options.sweep_every),
         context{.executor = &executor, .authenticator = &authenticator, .metrics = &metrics},
         model_service(context, &models, &blobs),
         dataset_service(context, &datasets, &blobs),
@@ -131,6 +133,8 @@ struct Server::Parts {
   Executor executor;
   NotificationListener listener;
   Reaper reaper;
+  RetentionStore retention;
+  Sweeper sweeper;
   const CallContext context;
   ModelService model_service;
   DatasetService dataset_service;

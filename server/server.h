@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "storage/retention_store.h"
 
 namespace pactory {
 
@@ -27,6 +28,10 @@ struct ServerOptions {
   absl::Duration lease_term = absl::Seconds(30);
   absl::Duration heartbeat_interval = absl::Seconds(10);
   absl::Duration reap_every = absl::Seconds(5);
+  /// Before the second attempt of a job that failed once; doubles with each failure.
+  absl::Duration retry_wait = absl::Seconds(10);
+  RetentionSettings retention;
+  absl::Duration sweep_every = absl::Minutes(5);
   /// Threads for database work, and connections for them.
   int database_threads = 8;
   int blob_connections = 4;

@@ -10,7 +10,11 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "storage/attempt_end.h"
+#include "storage/lease_store.h"
+#include "storage/retention_store.h"
 
 namespace pactory {
 
@@ -33,7 +37,14 @@ class ServerMetrics {
  public:
   void AddRpc(const std::string& method, const std::string& code, absl::Duration took);
   void AddFinishedJob(const std::string& state, absl::Duration ran);
-  void AddExpiredLeases(int count);
+  /// A failed attempt that is followed by another.
+  void AddRetry(FailureClass failure_class);
+  void AddReapedJob(const ReapedJob& job);
+  /// Every lease got a fresh term: an outage was seen.
+  void AddFreshTerm();
+  /// The database answered the reaper at `time`.
+  void SetReaperScan(absl::Time time);
+  void AddSweep(const SweepReport& report);
   void AddBlobBytes(absl::string_view direction, int64_t bytes);
 
   /// Appends everything in Prometheus' text format.
@@ -44,7 +55,13 @@ class ServerMetrics {
   std::map<std::pair<std::string, std::string>, SecondsHistogram> rpcs_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, SecondsHistogram> jobs_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, int64_t> blob_bytes_ ABSL_GUARDED_BY(mutex_);
-  int64_t expired_leases_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, int64_t> retries_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int64_t> reaped_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int64_t> swept_ ABSL_GUARDED_BY(mutex_);
+  int64_t given_up_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t fresh_terms_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Of this process; a server that never scanned is as old as its start.
+  absl::Time reaper_scan_ ABSL_GUARDED_BY(mutex_) = absl::Now();
 };
 
 }  // namespace pactory

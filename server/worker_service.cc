@@ -146,7 +146,11 @@ absl::Status WorkerService::Finish(const v1::FinishJobRequest& request) {
   v1::FinishJobRequest cleaned = request;
   if (cleaned.has_failed()) cleaned.mutable_failed()->set_message(PlainText(request.failed().message()));
   PACTORY_ASSIGN_OR_RETURN(const FinishedJob finished, parts_.leases->Finish(lease, cleaned));
-  context_.metrics->AddFinishedJob(v1::Job::State_Name(finished.state), finished.ran);
+  if (finished.retried.has_value()) {
+    context_.metrics->AddRetry(*finished.retried);
+  } else if (finished.state != v1::Job::STATE_UNSPECIFIED) {
+    context_.metrics->AddFinishedJob(v1::Job::State_Name(finished.state), finished.ran);
+  }
   parts_.wakeups->Signal(lease.job_id);
   return absl::OkStatus();
 }

@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
+#include "storage/blob_references.h"
+#include "storage/row_fields.h"
 
 namespace pactory {
 namespace {
@@ -53,14 +55,16 @@ WITH old AS (
 )
 DELETE FROM blob USING old WHERE blob.id = old.blob_id AND blob.complete_time IS NULL)sql";
 
-constexpr char kUnreferenced[] = R"sql(
-SELECT b.id FROM blob b
-WHERE b.complete_time IS NOT NULL AND b.use_time < now() - $1::interval
-  AND NOT EXISTS (SELECT 1 FROM model WHERE blob_id = b.id)
-  AND NOT EXISTS (SELECT 1 FROM dataset WHERE blob_id = b.id)
-  AND NOT EXISTS (SELECT 1 FROM artifact WHERE blob_id = b.id)
-  AND NOT EXISTS (SELECT 1 FROM job WHERE checkpoint_blob_id = b.id)
-LIMIT 100)sql";
+constexpr char kUnusedBlobs[] =
+    "SELECT b.id FROM blob b WHERE b.complete_time IS NOT NULL AND b.use_time < now() - $1::interval "
+    "AND " PACTORY_UNREFERENCED " LIMIT 100";
+
+constexpr char kOldCheckpoints[] =
+    "SELECT b.id FROM superseded_checkpoint s JOIN blob b ON b.id = s.blob_id "
+    "WHERE s.time < now() - $1::interval AND b.use_time < now() - $1::interval AND " PACTORY_UNREFERENCED " LIMIT 100";
+
+// Somebody may have asked for the blob since it was chosen; then it stays.
+constexpr char kRemoveUnused[] = "DELETE FROM blob WHERE id = $1 AND use_time < now() - $2::interval RETURNING id";
 
 absl::Status DigestMismatch(const UploadSpec& spec, absl::string_view digest) {
   return WithReason(
@@ -221,22 +225,43 @@ absl::StatusOr<std::string> BlobStore::DigestOfChunks(const std::string& blob_id
 }
 
 absl::StatusOr<int> BlobStore::CollectGarbage(absl::Duration age) {
-  const std::string interval = absl::StrCat(absl::ToInt64Seconds(age), " s");
-  std::vector<std::string> ids;
-  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("blob.collect", [&](pqxx::transaction_base& transaction) {
-    transaction.exec_params0(kDropOldUploads, interval);
-    for (const auto& row : transaction.exec_params(kUnreferenced, interval)) ids.push_back(row[0].as<std::string>());
+  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("blob.drop_uploads", [&](pqxx::transaction_base& transaction) {
+    transaction.exec_params0(kDropOldUploads, IntervalOf(age));
     return absl::OkStatus();
   }));
+  return RemoveChosen(kUnusedBlobs, age);
+}
+
+absl::StatusOr<int> BlobStore::CollectCheckpoints(absl::Duration age) {
+  PACTORY_ASSIGN_OR_RETURN(const int removed, RemoveChosen(kOldCheckpoints, age));
+  // What is left is used by something else: no checkpoint to look after any more.
+  PACTORY_RETURN_IF_ERROR(database_.Query("blob.forget_checkpoints", [&](pqxx::transaction_base& statement) {
+    statement.exec_params0("DELETE FROM superseded_checkpoint WHERE time < now() - $1::interval - interval '1 day'",
+                           IntervalOf(age));
+    return absl::OkStatus();
+  }));
+  return removed;
+}
+
+absl::StatusOr<int> BlobStore::RemoveChosen(const char* chosen, absl::Duration age) {
   int removed = 0;
-  for (const std::string& id : ids) {
-    // A reference made since then stops the removal: the foreign keys say FAILED_PRECONDITION.
-    const absl::Status status = database_.Query("blob.remove", [&](pqxx::transaction_base& statement) {
-      statement.exec_params0("DELETE FROM blob WHERE id = $1", id);
+  for (int batch = 1; batch > 0; removed += batch) {
+    std::vector<std::string> ids;
+    PACTORY_RETURN_IF_ERROR(database_.Query("blob.choose", [&](pqxx::transaction_base& statement) {
+      for (const auto& row : statement.exec_params(chosen, IntervalOf(age))) ids.push_back(row[0].as<std::string>());
       return absl::OkStatus();
-    });
-    if (status.ok()) ++removed;
-    if (!status.ok() && !absl::IsFailedPrecondition(status)) return status;
+    }));
+    batch = 0;
+    for (const std::string& id : ids) {
+      bool gone = false;
+      // A reference made since then stops the removal: the foreign keys say FAILED_PRECONDITION.
+      const absl::Status status = database_.Query("blob.remove", [&](pqxx::transaction_base& statement) {
+        gone = !statement.exec_params(kRemoveUnused, id, IntervalOf(age)).empty();
+        return absl::OkStatus();
+      });
+      if (status.ok() && gone) ++batch;
+      if (!status.ok() && !absl::IsFailedPrecondition(status)) return status;
+    }
   }
   return removed;
 }

@@ -73,7 +73,11 @@ class BlobStore {
   /// Removes uploads and blobs that nothing has used for `age` and nothing refers to; returns how many blobs went.
   absl::StatusOr<int> CollectGarbage(absl::Duration age);
 
+  /// Removes checkpoints that were replaced, or whose job ended, longer than `age` ago; returns how many went.
+  absl::StatusOr<int> CollectCheckpoints(absl::Duration age);
+
  private:
+  absl::StatusOr<int> RemoveChosen(const char* chosen, absl::Duration age);
   absl::StatusOr<std::string> DigestOfChunks(const std::string& blob_id, int64_t size_bytes);
 
   Database& database_;

@@ -27,7 +27,8 @@ absl::StatusOr<v1::Job> JobOf(const pqxx::row& row) {
   *job.mutable_create_time() = TimestampOf(row[10]);
   if (!row[11].is_null()) *job.mutable_start_time() = TimestampOf(row[11]);
   if (!row[12].is_null()) *job.mutable_end_time() = TimestampOf(row[12]);
-  if (!row[13].is_null()) job.set_queue_position(row[13].as<int>());
+  job.set_failed_attempts(row[13].as<int>());
+  if (!row[14].is_null()) job.set_queue_position(row[14].as<int>());
   return job;
 }
 
@@ -35,10 +36,12 @@ absl::Status JobNotFound(const std::string& id) {
   return WithReason(absl::NotFoundError(absl::StrCat("there is no such job: jobs/", id)), "NOT_FOUND");
 }
 
-void LogJobEvent(pqxx::transaction_base& transaction, const std::string& job_id, const std::string& kind) {
+void LogJobEvent(pqxx::transaction_base& transaction, const std::string& job_id, const std::string& kind,
+                 const std::string& detail) {
   transaction.exec_params0(
-      "INSERT INTO job_event (job_id, kind, fence, worker_id) SELECT id, $2, fence, worker_id FROM job WHERE id = $1",
-      job_id, kind);
+      "INSERT INTO job_event (job_id, kind, fence, worker_id, detail) "
+      "SELECT id, $2, fence, worker_id, nullif($3, '') FROM job WHERE id = $1",
+      job_id, kind, detail);
 }
 
 }  // namespace pactory

@@ -16,7 +16,7 @@ inline constexpr char kJobColumns[] =
     "j.id, j.display_name, j.spec, j.state, j.attempt, j.lost_attempts, coalesce(l.progress, j.progress), "
     "j.error_reason, "
     "j.error_message, j.worker_id, " PACTORY_MICROS("j.create_time") ", " PACTORY_MICROS(
-        "j.start_time") ", " PACTORY_MICROS("j.end_time") ", ";
+        "j.start_time") ", " PACTORY_MICROS("j.end_time") ", j.failed_attempts, ";
 
 /// Place in the queue of one job: an index range scan of the jobs before it.
 inline constexpr char kQueuePosition[] =
@@ -29,7 +29,8 @@ absl::StatusOr<v1::Job> JobOf(const pqxx::row& row);
 /// Returns NOT_FOUND, the same for a job of another tenant.
 absl::Status JobNotFound(const std::string& id);
 
-/// Writes one line of the job's history.
-void LogJobEvent(pqxx::transaction_base& transaction, const std::string& job_id, const std::string& kind);
+/// Writes one line of the job's history; `detail` says why, where the kind does not tell.
+void LogJobEvent(pqxx::transaction_base& transaction, const std::string& job_id, const std::string& kind,
+                 const std::string& detail = "");
 
 }  // namespace pactory

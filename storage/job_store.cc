@@ -16,8 +16,9 @@ namespace {
 constexpr char kInsertJob[] = R"sql(
 WITH made AS (
   INSERT INTO job (tenant_id, display_name, spec, model_id, train_dataset_id, eval_dataset_id, priority, max_attempts,
-                   deadline, request_id, request_sha256)
-  SELECT $1, $2, $3, m.id, t.id, e.id, $7, $8, $9::double precision * interval '1 second', nullif($10, '')::uuid, $11
+                   deadline, request_id, request_sha256, stall)
+  SELECT $1, $2, $3, m.id, t.id, e.id, $7, $8, $9::double precision * interval '1 second', nullif($10, '')::uuid, $11,
+    coalesce(nullif($12::double precision, 0) * interval '1 second', interval '30 minutes')
   FROM model m, dataset t, dataset e
   WHERE m.tenant_id = $1 AND m.id = $4 AND t.tenant_id = $1 AND t.id = $5 AND e.tenant_id = $1 AND e.id = $6
   ON CONFLICT (tenant_id, request_id) DO NOTHING
@@ -48,6 +49,10 @@ std::string SelectOne() {
                       ", j.request_sha256 FROM job j LEFT JOIN job_lease l ON l.job_id = j.id ");
 }
 
+double SecondsOf(const google::protobuf::Duration& duration) {
+  return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
+}
+
 void Notify(pqxx::transaction_base& transaction, const std::string& job_id) {
   transaction.exec_params("SELECT pg_notify($1, $2)", kJobChannel, job_id);
 }
@@ -56,13 +61,13 @@ void Notify(pqxx::transaction_base& transaction, const std::string& job_id) {
 
 absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key) {
   const v1::JobSpec& spec = job.spec();
-  const double deadline_seconds = static_cast<double>(spec.deadline().seconds()) + spec.deadline().nanos() * 1e-9;
   std::string id;
   PACTORY_RETURN_IF_ERROR(database_.Transact("job.create", [&](pqxx::transaction_base& transaction) {
     const pqxx::result made =
         transaction.exec_params(kInsertJob, tenant_id, job.display_name(), BytesOf(spec), IdOf("models", spec.model()),
                                 IdOf("datasets", spec.train_dataset()), IdOf("datasets", spec.eval_dataset()),
-                                spec.priority(), spec.max_attempts(), deadline_seconds, key.id, key.sha256);
+                                spec.priority(), spec.max_attempts(), SecondsOf(spec.deadline()), key.id, key.sha256,
+                                SecondsOf(spec.stall()));
     if (made.empty()) return absl::OkStatus();
     id = made[0][0].as<std::string>();
     LogJobEvent(transaction, id, "CREATED");
@@ -83,7 +88,7 @@ absl::StatusOr<std::optional<v1::Job>> JobStore::FindByRequest(const std::string
         const pqxx::result found = statement.exec_params(
             absl::StrCat(SelectOne(), "WHERE j.tenant_id = $1 AND j.request_id = $2"), tenant_id, key.id);
         if (found.empty()) return absl::OkStatus();
-        if (TextOr(found[0][14]) != key.sha256) return RequestIdReused(key);
+        if (TextOr(found[0][15]) != key.sha256) return RequestIdReused(key);
         PACTORY_ASSIGN_OR_RETURN(job, JobOf(found[0]));
         return absl::OkStatus();
       }));

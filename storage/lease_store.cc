@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
@@ -15,7 +16,8 @@ namespace {
 // One statement is one transaction: the job leaves the queue, starts and is leased, or none of it.
 constexpr char kClaim[] = R"sql(
 WITH first AS MATERIALIZED (
-  SELECT job_id FROM job_ready ORDER BY priority, create_time, job_id LIMIT 1 FOR UPDATE SKIP LOCKED
+  SELECT job_id FROM job_ready WHERE ready_time <= now()
+  ORDER BY priority, create_time, job_id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
   DELETE FROM job_ready USING first WHERE job_ready.job_id = first.job_id RETURNING job_ready.job_id
 ), started AS (
@@ -23,8 +25,8 @@ WITH first AS MATERIALIZED (
     start_time = now(), progress = NULL
   FROM taken WHERE job.id = taken.job_id AND job.state = 'PENDING' RETURNING job.*
 ), leased AS (
-  INSERT INTO job_lease (job_id, fence, tenant_id, worker_id, lease_until, deadline_time)
-  SELECT id, fence, tenant_id, worker_id, now() + $2::interval, now() + deadline FROM started
+  INSERT INTO job_lease (job_id, fence, tenant_id, worker_id, lease_until, deadline_time, stall, stall_time)
+  SELECT id, fence, tenant_id, worker_id, now() + $2::interval, now() + deadline, stall, now() + stall FROM started
 ), logged AS (
   INSERT INTO job_event (job_id, kind, fence, worker_id) SELECT id, 'LEASED', fence, worker_id FROM started
 )
@@ -42,7 +44,8 @@ LEFT JOIN blob cb ON cb.id = j.checkpoint_blob_id)sql";
 // The worker's time of last contact is written at most every 5 s: it is for people.
 constexpr char kHeartbeat[] = R"sql(
 WITH beat AS (
-  UPDATE job_lease SET lease_until = now() + $3::interval, heartbeat_time = now(), progress = $4
+  UPDATE job_lease SET lease_until = now() + $3::interval, heartbeat_time = now(),
+    stall_time = CASE WHEN progress IS DISTINCT FROM $4 THEN now() + stall ELSE stall_time END, progress = $4
   WHERE job_id = $1 AND fence = $2 RETURNING job_id, worker_id
 ), seen AS (
   UPDATE worker SET last_seen_time = now() FROM beat
@@ -50,66 +53,73 @@ WITH beat AS (
 )
 SELECT job.state = 'CANCELLING' FROM beat JOIN job ON job.id = beat.job_id)sql";
 
+// The checkpoint before it is put down for removal.
 constexpr char kCheckpoint[] = R"sql(
 WITH held AS (
   SELECT job_id, tenant_id FROM job_lease WHERE job_id = $1 AND fence = $2 FOR UPDATE
+), former AS (
+  SELECT job.id, job.checkpoint_blob_id AS blob_id FROM job JOIN held ON held.job_id = job.id
+), changed AS (
+  UPDATE job SET checkpoint_blob_id = blob.id, checkpoint_step = $4 FROM held, blob
+  WHERE job.id = held.job_id AND blob.tenant_id = held.tenant_id AND blob.sha256 = $3 AND blob.complete_time IS NOT NULL
+  RETURNING job.id, blob.id AS blob_id
+), superseded AS (
+  INSERT INTO superseded_checkpoint (blob_id)
+  SELECT former.blob_id FROM former JOIN changed ON changed.id = former.id WHERE former.blob_id <> changed.blob_id
+  ON CONFLICT (blob_id) DO UPDATE SET time = now()
 )
-UPDATE job SET checkpoint_blob_id = blob.id, checkpoint_step = $4 FROM held, blob
-WHERE job.id = held.job_id AND blob.tenant_id = held.tenant_id AND blob.sha256 = $3 AND blob.complete_time IS NOT NULL
-RETURNING job.id)sql";
+SELECT id FROM changed)sql";
 
-constexpr char kEndLease[] = "DELETE FROM job_lease WHERE job_id = $1 AND fence = $2 RETURNING tenant_id, progress";
+constexpr char kDropLease[] = "DELETE FROM job_lease WHERE job_id = $1 AND fence = $2 RETURNING tenant_id, progress";
 
-constexpr char kRelease[] = R"sql(
-UPDATE job SET state = CASE WHEN state = 'CANCELLING' THEN 'CANCELLED' ELSE 'PENDING' END::job_state,
-  end_time = CASE WHEN state = 'CANCELLING' THEN now() END
-WHERE id = $1 AND fence = $2 AND state IN ('RUNNING', 'CANCELLING') RETURNING state)sql";
+// Locked until the commit, so that a cancel comes before the outcome is decided or finds the job ended. The lease's row
+// is always taken before the job's; the other order could deadlock.
+constexpr char kHoldJob[] = R"sql(
+SELECT state = 'CANCELLING', lost_attempts, failed_attempts, max_attempts, batch_halved, spec, worker_id::text
+FROM job WHERE id = $1 AND fence = $2 AND state IN ('RUNNING', 'CANCELLING') FOR UPDATE)sql";
 
+constexpr char kEndAttempt[] = R"sql(
+UPDATE job SET state = $3::job_state, progress = $4,
+  error_reason = CASE WHEN $3 = 'FAILED' THEN $5 END, error_message = CASE WHEN $3 = 'FAILED' THEN nullif($6, '') END,
+  lost_attempts = lost_attempts + $7::integer, failed_attempts = failed_attempts + $8::integer,
+  end_time = CASE WHEN $3 <> 'PENDING' THEN now() END
+WHERE id = $1 AND fence = $2 AND state IN ('RUNNING', 'CANCELLING')
+RETURNING extract(epoch FROM now() - start_time))sql";
+
+// An ended job resumes nothing, and one with another batch starts anew.
+constexpr char kDropCheckpoint[] = R"sql(
+WITH former AS (
+  SELECT id, checkpoint_blob_id AS blob_id FROM job WHERE id = $1 AND checkpoint_blob_id IS NOT NULL
+), dropped AS (
+  UPDATE job SET checkpoint_blob_id = NULL, checkpoint_step = NULL FROM former WHERE job.id = former.id
+)
+INSERT INTO superseded_checkpoint (blob_id) SELECT blob_id FROM former
+ON CONFLICT (blob_id) DO UPDATE SET time = now())sql";
+
+// With jitter, so that the jobs of a host that failed do not come back together.
 constexpr char kRequeue[] = R"sql(
-INSERT INTO job_ready (job_id, tenant_id, priority, create_time)
-SELECT id, tenant_id, priority, create_time FROM job WHERE id = $1)sql";
+INSERT INTO job_ready (job_id, tenant_id, priority, create_time, ready_time)
+SELECT id, tenant_id, priority, create_time, now() + $2::interval * (0.5 + random() / 2) FROM job WHERE id = $1)sql";
 
 constexpr char kPublish[] = R"sql(
 INSERT INTO artifact (job_id, name, fence, blob_id, media_type)
 SELECT $1, $3, $2, blob.id, $6 FROM blob
 WHERE blob.tenant_id = $4 AND blob.sha256 = $5 AND blob.complete_time IS NOT NULL RETURNING job_id)sql";
 
-// The state is guarded here, so that a job which is not cancelled can't end so, and an ended one can't end again.
-constexpr char kFinish[] = R"sql(
-UPDATE job SET state = $3::job_state, end_time = now(), progress = $4, error_reason = nullif($5, ''),
-  error_message = nullif($6, ''),
-  checkpoint_blob_id = NULL, checkpoint_step = NULL
-WHERE id = $1 AND fence = $2 AND (state = 'CANCELLING' OR (state = 'RUNNING' AND $3 <> 'CANCELLED'))
-RETURNING extract(epoch FROM end_time - start_time))sql";
-
-// The guard is looked at again when the row is deleted: a heartbeat that came first keeps its lease.
+// The conditions are looked at again when a row is locked: a heartbeat that came first keeps its lease.
 constexpr char kReap[] = R"sql(
 WITH expired AS (
   SELECT job_id, fence FROM job_lease
-  WHERE lease_until < now() OR deadline_time + $1::interval < now()
+  WHERE lease_until < now() OR stall_time < now() OR deadline_time + $1::interval < now()
   ORDER BY lease_until LIMIT 100 FOR UPDATE SKIP LOCKED
-), dropped AS (
-  DELETE FROM job_lease l USING expired x WHERE l.job_id = x.job_id AND l.fence = x.fence
-  RETURNING l.job_id, l.fence, l.progress, l.lease_until < now() AS lost
 )
-UPDATE job SET
-  state = CASE WHEN state = 'CANCELLING' THEN 'CANCELLED'
-               WHEN NOT lost OR lost_attempts + 1 >= max_attempts THEN 'FAILED'
-               ELSE 'PENDING' END::job_state,
-  error_reason = CASE WHEN state = 'CANCELLING' THEN NULL WHEN NOT lost THEN 'DEADLINE_EXCEEDED'
-                      WHEN lost_attempts + 1 >= max_attempts THEN 'WORKER_LOST' END,
-  error_message = CASE WHEN state = 'CANCELLING' THEN NULL
-    WHEN NOT lost THEN 'the attempt took longer than the job''s deadline: ' || deadline
-    WHEN lost_attempts + 1 >= max_attempts THEN 'the job lost ' || (lost_attempts + 1)
-      || ' worker(s) while it ran and is given up; see the logs of workers/' || coalesce(worker_id::text, '?')
-      || ' for the reason, then submit it again' END,
-  end_time = CASE WHEN state = 'CANCELLING' OR NOT lost OR lost_attempts + 1 >= max_attempts THEN now() END,
-  lost_attempts = lost_attempts + lost::integer,
-  progress = dropped.progress
-FROM dropped WHERE job.id = dropped.job_id AND job.fence = dropped.fence AND job.state IN ('RUNNING', 'CANCELLING')
-RETURNING job.id, job.state)sql";
+DELETE FROM job_lease l USING expired x WHERE l.job_id = x.job_id AND l.fence = x.fence
+RETURNING l.job_id, l.fence, l.progress, l.lease_until < now(), l.stall_time < now())sql";
 
-std::string IntervalOf(absl::Duration duration) { return absl::StrCat(absl::ToInt64Milliseconds(duration), " ms"); }
+// Whatever could have run out while no heartbeat got through.
+constexpr char kExtendAll[] = R"sql(
+UPDATE job_lease SET lease_until = greatest(lease_until, now() + $1::interval),
+  stall_time = greatest(stall_time, now() + $1::interval), deadline_time = greatest(deadline_time, now()))sql";
 
 v1::BlobRef RefOf(const pqxx::field& sha256, const pqxx::field& size, const std::string& format) {
   v1::BlobRef ref;
@@ -123,31 +133,78 @@ absl::StatusOr<v1::Lease> LeaseOf(const pqxx::row& row) {
   v1::Lease lease;
   PACTORY_ASSIGN_OR_RETURN(*lease.mutable_job(), JobOf(row));
   lease.mutable_token()->set_job(lease.job().name());
-  lease.mutable_token()->set_fence(row[14].as<int64_t>());
-  if (row[15].is_null() || row[17].is_null() || row[20].is_null()) {
+  lease.mutable_token()->set_fence(row[15].as<int64_t>());
+  if (row[16].is_null() || row[18].is_null() || row[21].is_null()) {
     return absl::DataLossError(absl::StrCat("the model or a dataset of a queued job is missing: ", lease.job().name()));
   }
-  *lease.mutable_model() = RefOf(row[15], row[16], "onnx");
-  *lease.mutable_train_dataset() = RefOf(row[17], row[18], row[19].as<std::string>());
-  *lease.mutable_eval_dataset() = RefOf(row[20], row[21], row[22].as<std::string>());
-  if (!row[23].is_null()) {
-    lease.mutable_checkpoint()->set_blob(absl::StrCat("blobs/", row[23].as<std::string>()));
-    lease.mutable_checkpoint()->set_step(row[24].as<int64_t>());
+  *lease.mutable_model() = RefOf(row[16], row[17], "onnx");
+  *lease.mutable_train_dataset() = RefOf(row[18], row[19], row[20].as<std::string>());
+  *lease.mutable_eval_dataset() = RefOf(row[21], row[22], row[23].as<std::string>());
+  if (!row[24].is_null()) {
+    lease.mutable_checkpoint()->set_blob(absl::StrCat("blobs/", row[24].as<std::string>()));
+    lease.mutable_checkpoint()->set_step(row[25].as<int64_t>());
   }
   return lease;
 }
 
-v1::Job::State OutcomeOf(const v1::FinishJobRequest& request) {
-  if (request.has_succeeded()) return v1::Job::SUCCEEDED;
-  return request.has_failed() ? v1::Job::FAILED : v1::Job::CANCELLED;
+AttemptEnd EndOf(const v1::FinishJobRequest& request) {
+  if (request.has_succeeded()) return AttemptEnd::kSucceeded;
+  return request.has_failed() ? AttemptEnd::kFailed : AttemptEnd::kCancelled;
 }
 
-// The lease is gone: fine where this very call ended it before and its answer was lost.
-absl::Status CheckEndedBefore(pqxx::transaction_base& transaction, const LeaseRef& lease, v1::Job::State outcome) {
-  const pqxx::result same =
-      transaction.exec_params("SELECT 1 FROM job WHERE id = $1 AND fence = $2 AND state = $3::job_state", lease.job_id,
-                              lease.fence, v1::Job::State_Name(outcome));
+absl::StatusOr<EndingJob> EndingJobOf(const pqxx::row& row) {
+  EndingJob job = {.cancelling = row[0].as<bool>(),
+                   .lost_attempts = row[1].as<int>(),
+                   .failed_attempts = row[2].as<int>(),
+                   .max_attempts = row[3].as<int>(),
+                   .batch_halved = row[4].as<bool>()};
+  if (!ParseBytes(row[5], job.spec)) return absl::DataLossError("a stored job can't be read");
+  job.worker_id = TextOr(row[6]);
+  return job;
+}
+
+// The lease is gone: fine where this very call ended it before and its answer was lost. What a worker brings to a job
+// that was cancelled ends it CANCELLED.
+absl::Status CheckEndedBefore(pqxx::transaction_base& transaction, const LeaseRef& lease, AttemptEnd end) {
+  const char* state = end == AttemptEnd::kSucceeded ? "SUCCEEDED" : end == AttemptEnd::kFailed ? "FAILED" : "CANCELLED";
+  const pqxx::result same = transaction.exec_params(
+      "SELECT 1 FROM job WHERE id = $1 AND fence = $2 AND (state = $3::job_state OR state = 'CANCELLED')",
+      lease.job_id, lease.fence, state);
   return same.empty() ? LeaseLost(lease) : absl::OkStatus();
+}
+
+absl::Status Publish(pqxx::transaction_base& transaction, const LeaseRef& lease, const std::string& tenant_id,
+                     const v1::FinishJobRequest::Succeeded& succeeded) {
+  for (const v1::Artifact& artifact : succeeded.artifacts()) {
+    const pqxx::result published = transaction.exec_params(kPublish, lease.job_id, lease.fence, artifact.name(), tenant_id,
+                                                           IdOf("blobs", artifact.blob()), artifact.media_type());
+    if (published.empty()) {
+      return WithReason(
+          absl::FailedPreconditionError(absl::StrCat(
+              "the artifact's blob must be uploaded first: artifact=", artifact.name(), " ", artifact.blob())),
+          "BLOB_MISSING");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Brings the job of a dropped lease where `outcome` says; returns how long the attempt ran.
+absl::StatusOr<absl::Duration> EndAttempt(pqxx::transaction_base& transaction, const LeaseRef& lease,
+                                          const v1::Progress& progress, const JobOutcome& outcome) {
+  const pqxx::result ended = transaction.exec_params(
+      kEndAttempt, lease.job_id, lease.fence, v1::Job::State_Name(outcome.state), BytesOf(progress),
+      outcome.error.reason(), outcome.error.message(), outcome.lost, outcome.failed);
+  if (ended.empty()) return LeaseLost(lease);
+  if (outcome.halved.has_value()) {
+    transaction.exec_params0("UPDATE job SET spec = $2, batch_halved = true WHERE id = $1", lease.job_id,
+                             BytesOf(*outcome.halved));
+  }
+  if (outcome.state != v1::Job::PENDING || outcome.halved.has_value()) {
+    transaction.exec_params0(kDropCheckpoint, lease.job_id);
+  }
+  if (outcome.state == v1::Job::PENDING) transaction.exec_params0(kRequeue, lease.job_id, IntervalOf(outcome.wait));
+  LogJobEvent(transaction, lease.job_id, outcome.event, outcome.detail);
+  return absl::Seconds(ended[0][0].as<double>());
 }
 
 }  // namespace
@@ -203,74 +260,78 @@ absl::Status LeaseStore::CommitCheckpoint(const LeaseRef& lease, const std::stri
 }
 
 absl::Status LeaseStore::Release(const LeaseRef& lease) {
-  return database_.TransactRepeatable("lease.release", [&](pqxx::transaction_base& transaction) -> absl::Status {
-    if (transaction.exec_params(kEndLease, lease.job_id, lease.fence).empty()) return LeaseLost(lease);
-    const pqxx::result released = transaction.exec_params(kRelease, lease.job_id, lease.fence);
-    if (released.empty()) return LeaseLost(lease);
-    const auto state = released[0][0].as<std::string>();
-    if (state == "PENDING") transaction.exec_params0(kRequeue, lease.job_id);
-    LogJobEvent(transaction, lease.job_id, state == "PENDING" ? "RELEASED" : state);
-    return absl::OkStatus();
-  });
+  return End(lease, AttemptEnd::kReleased, v1::FinishJobRequest()).status();
 }
 
 absl::StatusOr<FinishedJob> LeaseStore::Finish(const LeaseRef& lease, const v1::FinishJobRequest& request) {
+  return End(lease, EndOf(request), request);
+}
+
+absl::StatusOr<FinishedJob> LeaseStore::End(const LeaseRef& lease, AttemptEnd end,
+                                            const v1::FinishJobRequest& request) {
   FinishedJob finished;
-  finished.state = OutcomeOf(request);
-  const std::string state = v1::Job::State_Name(finished.state);
   PACTORY_RETURN_IF_ERROR(
-      database_.TransactRepeatable("lease.finish", [&](pqxx::transaction_base& transaction) -> absl::Status {
-        const pqxx::result ended = transaction.exec_params(kEndLease, lease.job_id, lease.fence);
-        if (ended.empty()) return CheckEndedBefore(transaction, lease, finished.state);
-        v1::Progress progress;
-        ParseBytes(ended[0][1], progress);
-        for (const v1::Artifact& artifact : request.succeeded().artifacts()) {
-          const pqxx::result published = transaction.exec_params(kPublish, lease.job_id, lease.fence, artifact.name(),
-                                                                 ended[0][0].as<std::string>(),
-                                                                 IdOf("blobs", artifact.blob()), artifact.media_type());
-          if (published.empty()) {
-            return WithReason(
-                absl::FailedPreconditionError(absl::StrCat(
-                    "the artifact's blob must be uploaded first: artifact=", artifact.name(), " ", artifact.blob())),
-                "BLOB_MISSING");
-          }
+      database_.TransactRepeatable("lease.end", [&](pqxx::transaction_base& transaction) -> absl::Status {
+        finished = FinishedJob();
+        const pqxx::result dropped = transaction.exec_params(kDropLease, lease.job_id, lease.fence);
+        if (dropped.empty()) {
+          return end == AttemptEnd::kReleased ? LeaseLost(lease) : CheckEndedBefore(transaction, lease, end);
         }
-        const pqxx::result changed =
-            transaction.exec_params(kFinish, lease.job_id, lease.fence, state, BytesOf(progress),
-                                    request.failed().reason(), request.failed().message());
-        if (changed.empty()) {
+        v1::Progress progress;
+        ParseBytes(dropped[0][1], progress);
+        const pqxx::result held = transaction.exec_params(kHoldJob, lease.job_id, lease.fence);
+        if (held.empty()) return LeaseLost(lease);
+        PACTORY_ASSIGN_OR_RETURN(const EndingJob job, EndingJobOf(held[0]));
+        if (end == AttemptEnd::kCancelled && !job.cancelling) {
           return WithReason(
               absl::FailedPreconditionError(absl::StrCat(
                   "a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/", lease.job_id)),
               "NOT_CANCELLED");
         }
-        finished.ran = absl::Seconds(changed[0][0].as<double>());
-        LogJobEvent(transaction, lease.job_id, state);
+        const JobOutcome outcome = OutcomeOf(end, request.failed(), job, retry_wait_);
+        if (outcome.state == v1::Job::SUCCEEDED) {
+          PACTORY_RETURN_IF_ERROR(
+              Publish(transaction, lease, dropped[0][0].as<std::string>(), request.succeeded()));
+        }
+        PACTORY_ASSIGN_OR_RETURN(finished.ran, EndAttempt(transaction, lease, progress, outcome));
+        finished.state = outcome.state;
+        if (outcome.event == "RETRIED") finished.retried = FailureClassOf(request.failed().reason());
         return absl::OkStatus();
       }));
   return finished;
 }
 
-absl::StatusOr<ReapReport> LeaseStore::Reap() {
-  ReapReport report;
-  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("lease.reap", [&](pqxx::transaction_base& transaction) {
-    for (const auto& row : transaction.exec_params(kReap, IntervalOf(term_))) {
-      const auto id = row[0].as<std::string>();
-      const auto state = row[1].as<std::string>();
-      if (state == "PENDING") transaction.exec_params0(kRequeue, id);
-      LogJobEvent(transaction, id, state == "PENDING" ? "WORKER_LOST" : state);
-      auto& ids = state == "PENDING" ? report.requeued : state == "FAILED" ? report.failed : report.cancelled;
-      ids.push_back(id);
-    }
-    return absl::OkStatus();
-  }));
-  return report;
+absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap() {
+  std::vector<ReapedJob> reaped;
+  const absl::Time start = absl::Now();
+  PACTORY_RETURN_IF_ERROR(
+      database_.TransactRepeatable("lease.reap", [&](pqxx::transaction_base& transaction) -> absl::Status {
+        reaped.clear();
+        // From here on now() stands. A database that took long to come this far answered no heartbeat either.
+        transaction.exec1("SELECT now()");
+        if (absl::Now() - start > term_ / 4) return absl::UnavailableError("the database stood still");
+        for (const auto& row : transaction.exec_params(kReap, IntervalOf(term_))) {
+          const LeaseRef lease = {row[0].as<std::string>(), row[1].as<int64_t>()};
+          v1::Progress progress;
+          ParseBytes(row[2], progress);
+          const AttemptEnd end = row[3].as<bool>()   ? AttemptEnd::kWorkerLost
+                                 : row[4].as<bool>() ? AttemptEnd::kStalled
+                                                     : AttemptEnd::kOverDeadline;
+          const pqxx::result held = transaction.exec_params(kHoldJob, lease.job_id, lease.fence);
+          if (held.empty()) continue;
+          PACTORY_ASSIGN_OR_RETURN(const EndingJob job, EndingJobOf(held[0]));
+          const JobOutcome outcome = OutcomeOf(end, v1::JobError(), job, retry_wait_);
+          PACTORY_RETURN_IF_ERROR(EndAttempt(transaction, lease, progress, outcome).status());
+          reaped.push_back({.id = lease.job_id, .end = end, .state = outcome.state, .detail = outcome.detail});
+        }
+        return absl::OkStatus();
+      }));
+  return reaped;
 }
 
 absl::Status LeaseStore::ExtendAll() {
   return database_.Query("lease.extend_all", [&](pqxx::transaction_base& statement) {
-    statement.exec_params0("UPDATE job_lease SET lease_until = greatest(lease_until, now() + $1::interval)",
-                           IntervalOf(term_));
+    statement.exec_params0(kExtendAll, IntervalOf(term_));
     return absl::OkStatus();
   });
 }

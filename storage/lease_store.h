@@ -11,30 +11,39 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "pactory/v1/worker.pb.h"
+#include "storage/attempt_end.h"
 #include "storage/database.h"
 #include "storage/lease_ref.h"
 
 namespace pactory {
 
-/// What a finished job left behind, for metrics.
+/// What the end of an attempt came to, for metrics.
 struct FinishedJob {
+  /// Of the job: PENDING where it is tried again. Not set where an earlier call had ended the attempt.
   v1::Job::State state = v1::Job::STATE_UNSPECIFIED;
-  /// From the start of the last attempt to the end.
+  /// From the start of the attempt to its end.
   absl::Duration ran;
+  /// Set where a failed attempt is followed by another.
+  std::optional<FailureClass> retried;
 };
 
-/// What one scan of the reaper did, by job id.
-struct ReapReport {
-  std::vector<std::string> requeued;
-  std::vector<std::string> failed;
-  std::vector<std::string> cancelled;
+/// A job that the reaper took from its worker.
+struct ReapedJob {
+  std::string id;
+  /// kWorkerLost, kStalled or kOverDeadline.
+  AttemptEnd end = AttemptEnd::kWorkerLost;
+  v1::Job::State state = v1::Job::STATE_UNSPECIFIED;
+  /// Why it FAILED or is tried again, where there is more to say than `end`.
+  std::string detail;
 };
 
 /// The worker's side of the queue.
 class LeaseStore {
  public:
-  /// `term`: how long a lease lasts after a heartbeat.
-  LeaseStore(Database* database, absl::Duration term) : database_(*database), term_(term) {}
+  /// `term`: how long a lease lasts after a heartbeat. `retry_wait`: how long a job whose attempt failed waits for the
+  /// second one; it doubles with each failure, and a random half of it is left out.
+  LeaseStore(Database* database, absl::Duration term, absl::Duration retry_wait = absl::Seconds(10))
+      : database_(*database), term_(term), retry_wait_(retry_wait) {}
 
   absl::Duration term() const { return term_; }
 
@@ -42,34 +51,40 @@ class LeaseStore {
   /// not registered.
   absl::StatusOr<std::optional<v1::Lease>> Claim(const std::string& worker_id);
 
-  /// Extends a lease and stores progress; returns whether the job is to be ended. A late heartbeat is as good as any
-  /// while nobody else has the job.
+  /// Extends a lease and stores progress, which keeps the job from counting as stalled where it is new; returns whether
+  /// the job is to be ended. A late heartbeat is as good as any while nobody else has the job.
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const LeaseRef& lease, const v1::Progress& progress);
 
   /// Returns the tenant of a leased job; ABORTED with reason `LEASE_LOST`.
   absl::StatusOr<std::string> TenantOf(const LeaseRef& lease);
 
-  /// Makes a whole blob the job's newest checkpoint. FAILED_PRECONDITION where the blob is not whole.
+  /// Makes a whole blob the job's newest checkpoint; the one before is left to the sweep. FAILED_PRECONDITION where the
+  /// blob is not whole.
   absl::Status CommitCheckpoint(const LeaseRef& lease, const std::string& sha256, int64_t step);
 
   /// Gives a job back to the queue; a cancelled one ends.
   absl::Status Release(const LeaseRef& lease);
 
-  /// Publishes the artifacts and the final state in one transaction. The same outcome again is OK: the first answer may
-  /// have been lost. FAILED_PRECONDITION where an artifact's blob is not whole, or for `cancelled` without a cancel.
+  /// Ends an attempt in one transaction: publishes the artifacts with the state SUCCEEDED, or fails the job or queues it
+  /// again as OutcomeOf says. A job that was cancelled ends CANCELLED and publishes nothing, whatever the worker brings.
+  /// The same outcome again is OK: the first answer may have been lost. FAILED_PRECONDITION where an artifact's blob is
+  /// not whole, or for `cancelled` without a cancel.
   absl::StatusOr<FinishedJob> Finish(const LeaseRef& lease, const v1::FinishJobRequest& request);
 
-  /// Takes back the jobs whose lease has expired: to the queue, or FAILED with reason `WORKER_LOST` once `max_attempts`
-  /// workers were lost, or CANCELLED where that was asked for. An attempt over its deadline by a whole lease term is
-  /// FAILED with reason `DEADLINE_EXCEEDED`.
-  absl::StatusOr<ReapReport> Reap();
+  /// Takes back the jobs whose lease has expired, whose attempt shows no progress, or whose attempt is over its deadline
+  /// by a whole lease term; at most 100. OutcomeOf says what becomes of them. UNAVAILABLE where the database is so slow
+  /// that workers may have been heard of too late.
+  absl::StatusOr<std::vector<ReapedJob>> Reap();
 
   /// Gives every lease one fresh term: after an outage of the server or the database nobody could send a heartbeat.
   absl::Status ExtendAll();
 
  private:
+  absl::StatusOr<FinishedJob> End(const LeaseRef& lease, AttemptEnd end, const v1::FinishJobRequest& request);
+
   Database& database_;
   const absl::Duration term_;
+  const absl::Duration retry_wait_;
 };
 
 }  // namespace pactory

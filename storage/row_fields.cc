@@ -1,5 +1,7 @@
 #include "storage/row_fields.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace pactory {
 
 google::protobuf::Timestamp TimestampOf(const pqxx::field& micros) {
@@ -23,6 +25,8 @@ bool ParseBytes(const pqxx::field& field, google::protobuf::MessageLite& message
 pqxx::binarystring BytesOf(const google::protobuf::MessageLite& message) {
   return pqxx::binarystring(message.SerializeAsString());
 }
+
+std::string IntervalOf(absl::Duration duration) { return absl::StrCat(absl::ToInt64Milliseconds(duration), " ms"); }
 
 std::string ArrayOf(const std::vector<std::string>& values) {
   std::string array = "{";

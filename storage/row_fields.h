@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "google/protobuf/message_lite.h"
 #include "google/protobuf/timestamp.pb.h"
 
@@ -27,6 +28,9 @@ bool ParseBytes(const pqxx::field& field, google::protobuf::MessageLite& message
 
 /// Returns a message as a parameter for a bytea column.
 pqxx::binarystring BytesOf(const google::protobuf::MessageLite& message);
+
+/// Returns a parameter for an interval, to the millisecond.
+std::string IntervalOf(absl::Duration duration);
 
 /// Returns an array parameter: `{"a","b"}` with quotes and backslashes escaped.
 std::string ArrayOf(const std::vector<std::string>& values);

@@ -12,7 +12,7 @@ namespace {
 constexpr char kCounts[] =
     "SELECT state, count(*) FROM job WHERE $1 = '' OR tenant_id = nullif($1, '')::uuid GROUP BY state ORDER BY state";
 
-constexpr char kQueue[] = "SELECT count(*), coalesce(extract(epoch FROM now() - min(ready_time)), 0), " PACTORY_MICROS(
+constexpr char kQueue[] = "SELECT count(*), coalesce(greatest(extract(epoch FROM now() - min(ready_time)), 0), 0), " PACTORY_MICROS(
     "now()") " FROM job_ready WHERE $1 = '' OR tenant_id = nullif($1, '')::uuid";
 
 }  // namespace

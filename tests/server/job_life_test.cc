@@ -5,6 +5,7 @@
 #include "base/ids.h"
 #include "base/sha256.h"
 #include "gtest/gtest.h"
+#include "tests/postgres/temporary_postgres.h"
 #include "tests/server/server_fixture.h"
 
 namespace pactory {
@@ -198,12 +199,41 @@ TEST_F(JobLifeTest, BadFinishesAreRefusedByName) {
   failed.mutable_failed()->set_message("no reason");
   EXPECT_EQ(field_of(failed), "failed.reason");
   // The trainer's last words may be anything and are kept as text.
-  failed.mutable_failed()->set_reason("TRAINER_DIED");
+  failed.mutable_failed()->set_reason("BAD_DATA");
   failed.mutable_failed()->set_message(std::string("signal 9\0after zero", 19));
   EXPECT_TRUE(Finish(failed, token).ok());
   const v1::Job job = Get(token.job());
   EXPECT_EQ(job.state(), v1::Job::FAILED);
   EXPECT_EQ(job.error().message(), "signal 9 after zero");
+}
+
+TEST_F(JobLifeTest, ACancelledJobPublishesNothingThoughItsWorkerSucceeded) {
+  const std::string job = NewJob(user_);
+  const v1::LeaseToken token = Lease(NewWorker()).lease().token();
+  grpc::Status uploaded;
+  const std::string blob = UploadUnder(token, "{}", uploaded);
+  v1::CancelJobRequest cancel;
+  cancel.set_name(job);
+  v1::Job cancelled;
+  ASSERT_TRUE(Call(&v1::JobService::Stub::CancelJob, *jobs_, user_, cancel, cancelled).ok());
+  v1::FinishJobRequest finish;
+  v1::Artifact& artifact = *finish.mutable_succeeded()->add_artifacts();
+  artifact.set_name("report.json");
+  artifact.set_blob(blob);
+  EXPECT_TRUE(Finish(finish, token).ok());
+  EXPECT_EQ(Get(job).state(), v1::Job::CANCELLED);
+  EXPECT_EQ(Sql("SELECT count(*) FROM artifact"), "0");
+}
+
+TEST_F(JobLifeTest, StallMustBeATime) {
+  v1::CreateJobRequest request = JobRequest(user_);
+  request.mutable_job()->mutable_spec()->mutable_stall()->set_seconds(-1);
+  v1::Job job;
+  const grpc::Status status = Call(&v1::JobService::Stub::CreateJob, *jobs_, user_, request, job);
+  EXPECT_EQ(FieldOf(status), "job.spec.stall") << status.error_message();
+  request.mutable_job()->mutable_spec()->clear_stall();
+  ASSERT_TRUE(Call(&v1::JobService::Stub::CreateJob, *jobs_, user_, request, job).ok());
+  EXPECT_EQ(job.spec().stall().seconds(), 1800);
 }
 
 class ShortLeaseTest : public JobLifeTest {
@@ -212,6 +242,9 @@ class ShortLeaseTest : public JobLifeTest {
     options_.lease_term = absl::Milliseconds(600);
     options_.heartbeat_interval = absl::Milliseconds(200);
     options_.reap_every = absl::Milliseconds(100);
+    options_.retry_wait = absl::Milliseconds(200);
+    options_.sweep_every = absl::Milliseconds(100);
+    options_.retention.old_checkpoints = absl::Milliseconds(200);
     JobLifeTest::SetUp();
   }
 };
@@ -262,6 +295,88 @@ TEST_F(ShortLeaseTest, AWorkerThatHeartbeatsKeepsItsJob) {
     EXPECT_FALSE(Lease(NewWorker(), 0).has_lease());
   }
   EXPECT_EQ(Get(token.job()).attempt(), 1);
+}
+
+TEST_F(ShortLeaseTest, AFailedAttemptIsFollowedByAnother) {
+  const std::string job = NewJob(user_);
+  const v1::LeaseToken token = Lease(NewWorker()).lease().token();
+  v1::FinishJobRequest failed;
+  failed.mutable_failed()->set_reason("INTERNAL");
+  failed.mutable_failed()->set_message("the disk is full");
+  ASSERT_TRUE(Finish(failed, token).ok());
+  const v1::LeaseJobResponse second = Lease(NewWorker(), 20);
+  ASSERT_TRUE(second.has_lease());
+  EXPECT_EQ(second.lease().token().job(), job);
+  EXPECT_EQ(second.lease().job().attempt(), 2);
+  EXPECT_EQ(second.lease().job().failed_attempts(), 1);
+  EXPECT_EQ(second.lease().job().lost_attempts(), 0);
+}
+
+TEST_F(ShortLeaseTest, AWorkerThatHeartbeatsWithoutProgressLosesItsJob) {
+  v1::CreateJobRequest request = JobRequest(user_);
+  request.mutable_job()->mutable_spec()->mutable_stall()->set_seconds(1);
+  v1::Job job;
+  ASSERT_TRUE(Call(&v1::JobService::Stub::CreateJob, *jobs_, user_, request, job).ok());
+  const v1::LeaseToken token = Lease(NewWorker()).lease().token();
+  v1::HeartbeatResponse beat;
+  const auto start = std::chrono::steady_clock::now();
+  // Longer than the stall, with progress.
+  for (int64_t step = 1; std::chrono::steady_clock::now() - start < std::chrono::seconds(2); ++step) {
+    ASSERT_TRUE(Heartbeat(token, beat, step).ok());
+  }
+  grpc::Status status;
+  while ((status = Heartbeat(token, beat, 1)).ok()) {
+    ASSERT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  }
+  EXPECT_EQ(ReasonOf(status), "LEASE_LOST");
+  EXPECT_EQ(Get(job.name()).failed_attempts(), 1);
+  EXPECT_EQ(Get(job.name()).lost_attempts(), 0);
+}
+
+TEST_F(ShortLeaseTest, ReplacedCheckpointsAreRemovedWhileTheJobRuns) {
+  const std::string job = NewJob(user_);
+  const v1::LeaseToken token = Lease(NewWorker()).lease().token();
+  v1::HeartbeatResponse beat;
+  for (const int step : {1, 2, 3}) {
+    grpc::Status uploaded;
+    v1::CommitCheckpointRequest checkpoint;
+    *checkpoint.mutable_lease() = token;
+    checkpoint.mutable_checkpoint()->set_blob(UploadUnder(token, absl::StrCat("state ", step), uploaded));
+    checkpoint.mutable_checkpoint()->set_step(step);
+    v1::CommitCheckpointResponse committed;
+    ASSERT_TRUE(Call(&v1::WorkerService::Stub::CommitCheckpoint, *workers_, worker_token_, checkpoint, committed).ok());
+  }
+  const std::string unneeded =
+      "SELECT count(*) FROM blob b WHERE NOT EXISTS (SELECT 1 FROM model WHERE blob_id = b.id) AND NOT EXISTS (SELECT 1 "
+      "FROM dataset WHERE blob_id = b.id)";
+  const auto start = std::chrono::steady_clock::now();
+  while (Sql(unneeded) != "1") {
+    ASSERT_TRUE(Heartbeat(token, beat).ok());
+    ASSERT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  }
+  EXPECT_EQ(Sql("SELECT checkpoint_step FROM job"), "3");
+}
+
+TEST_F(ShortLeaseTest, AnOutageOfTheDatabaseLongerThanTheLeaseCostsNoJob) {
+  TemporaryPostgres& cluster = **TemporaryPostgres::Get();
+  const std::string job = NewJob(user_);
+  const v1::LeaseToken token = Lease(NewWorker()).lease().token();
+  v1::HeartbeatResponse beat;
+  ASSERT_TRUE(Heartbeat(token, beat).ok());
+  cluster.Stop();
+  const auto gone = std::chrono::steady_clock::now();
+  // The worker goes on calling, as an agent does.
+  while (std::chrono::steady_clock::now() - gone < 3 * absl::ToChronoMilliseconds(options_.lease_term)) {
+    EXPECT_EQ(Heartbeat(token, beat).error_code(), grpc::StatusCode::UNAVAILABLE);
+  }
+  cluster.Start();
+  const auto back = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - back < std::chrono::seconds(2)) {
+    const grpc::Status status = Heartbeat(token, beat);
+    ASSERT_TRUE(status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE) << status.error_message();
+  }
+  EXPECT_EQ(Get(job).attempt(), 1);
+  EXPECT_EQ(Get(job).lost_attempts(), 0);
 }
 
 TEST_F(ShortLeaseTest, ARestartOfTheServerCostsNoJob) {

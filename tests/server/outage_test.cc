@@ -142,7 +142,9 @@ TEST_F(OutageTest, HttpShowsTheQueueAndTheNumbers) {
   for (const char* line :
        {"pactory_jobs{state=\"PENDING\"} 1\n", "pactory_jobs{state=\"FAILED\"} 0\n", "pactory_queue_depth 1\n",
         "pactory_queue_oldest_age_seconds", "pactory_workers 1\n", "pactory_db_pool_in_use{pool=\"metadata\"}",
-        "pactory_rpc_seconds_count{method=\"JobService/CreateJob\",code=\"OK\"} 1\n", "pactory_database_up 1\n"}) {
+        "pactory_lease_expired_total{why=\"stalled\"} 0\n", "pactory_job_retry_total{class=\"internal\"} 0\n",
+        "pactory_job_given_up_total 0\n", "pactory_swept_total{kind=\"blob\"} 0\n", "pactory_lease_fresh_term_total 1\n",
+        "pactory_reaper_scan_age_seconds", "pactory_rpc_seconds_count{method=\"JobService/CreateJob\",code=\"OK\"} 1\n", "pactory_database_up 1\n"}) {
     EXPECT_NE(metrics->body.find(line), std::string::npos) << line << " not in\n" << metrics->body;
   }
   const auto status = client.Get("/status");

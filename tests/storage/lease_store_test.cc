@@ -73,7 +73,7 @@ TEST_F(LeaseStoreTest, EveryWriteUnderAStaleFenceIsRefused) {
   const std::string id = NewJob();
   const LeaseRef stale = Claim();
   Expire(stale);
-  ASSERT_EQ(leases_->Reap()->requeued.size(), 1);
+  ASSERT_EQ(Reap(v1::Job::PENDING).size(), 1);
   const std::string blob = NewBlob(tenant_, "checkpoint");
   for (const bool claimed_again : {false, true}) {
     if (claimed_again) {
@@ -109,7 +109,7 @@ TEST_F(LeaseStoreTest, ALateWriteIsAcceptedWhileNobodyElseHasTheJob) {
   const LeaseRef lease = Claim();
   Expire(lease);
   EXPECT_TRUE(leases_->Heartbeat(lease, {}).ok());
-  EXPECT_TRUE(leases_->Reap()->requeued.empty());
+  EXPECT_TRUE(leases_->Reap()->empty());
   Expire(lease);
   EXPECT_TRUE(leases_->Finish(lease, Succeeded()).ok());
   EXPECT_EQ(Get(id).state(), v1::Job::SUCCEEDED);
@@ -119,7 +119,7 @@ TEST_F(LeaseStoreTest, AJobGoesBackToItsPlaceWhenItsWorkerIsLost) {
   const std::string id = NewJob();
   const std::string younger = NewJob();
   Expire(Claim());
-  EXPECT_EQ(leases_->Reap()->requeued, std::vector<std::string>{id});
+  EXPECT_EQ(Reap(v1::Job::PENDING), std::vector<std::string>{id});
   const v1::Job job = Get(id);
   EXPECT_EQ(job.state(), v1::Job::PENDING);
   EXPECT_EQ(job.lost_attempts(), 1);
@@ -127,20 +127,28 @@ TEST_F(LeaseStoreTest, AJobGoesBackToItsPlaceWhenItsWorkerIsLost) {
   EXPECT_EQ(Claim().job_id, id);
 }
 
-TEST_F(LeaseStoreTest, AJobThatLosesEveryWorkerIsGivenUp) {
+TEST_F(LeaseStoreTest, AJobThatLosesThreeWorkersIsParkedWhateverItsAttempts) {
+  spec_.set_max_attempts(20);
   const std::string id = NewJob();
-  for (int attempt = 1; attempt <= 3; ++attempt) {
+  for (int loss = 1; loss <= 3; ++loss) {
     Expire(Claim());
-    const auto report = leases_->Reap();
-    ASSERT_TRUE(report.ok()) << report.status();
-    EXPECT_EQ(report->failed.size(), attempt == 3 ? 1 : 0);
+    EXPECT_EQ(Reap(v1::Job::FAILED).size(), loss == 3 ? 1 : 0);
   }
   const v1::Job job = Get(id);
   EXPECT_EQ(job.state(), v1::Job::FAILED);
-  EXPECT_EQ(job.error().reason(), "WORKER_LOST");
+  EXPECT_EQ(job.error().reason(), "POISON");
   EXPECT_EQ(job.lost_attempts(), 3);
+  EXPECT_EQ(job.failed_attempts(), 0);
   EXPECT_TRUE(job.has_end_time());
   EXPECT_FALSE(leases_->Claim(worker_)->has_value());
+}
+
+TEST_F(LeaseStoreTest, AJobWithFewerAttemptsIsGivenUpEarlier) {
+  spec_.set_max_attempts(1);
+  const std::string id = NewJob();
+  Expire(Claim());
+  EXPECT_EQ(Reap(v1::Job::FAILED), std::vector<std::string>{id});
+  EXPECT_EQ(Get(id).error().reason(), "WORKER_LOST");
 }
 
 TEST_F(LeaseStoreTest, ACancelledJobEndsWithItsLostWorker) {
@@ -148,7 +156,7 @@ TEST_F(LeaseStoreTest, ACancelledJobEndsWithItsLostWorker) {
   const LeaseRef lease = Claim();
   ASSERT_TRUE(jobs_->Cancel(tenant_, id).ok());
   Expire(lease);
-  EXPECT_EQ(leases_->Reap()->cancelled, std::vector<std::string>{id});
+  EXPECT_EQ(Reap(v1::Job::CANCELLED), std::vector<std::string>{id});
   EXPECT_EQ(Get(id).state(), v1::Job::CANCELLED);
 }
 
@@ -156,9 +164,9 @@ TEST_F(LeaseStoreTest, AnAttemptFarOverItsDeadlineFails) {
   const std::string id = NewJob();
   const LeaseRef lease = Claim();
   Sql("UPDATE job_lease SET deadline_time = now() - interval '20 s'");
-  EXPECT_TRUE(leases_->Reap()->failed.empty());
+  EXPECT_TRUE(leases_->Reap()->empty());
   Sql("UPDATE job_lease SET deadline_time = now() - interval '31 s'");
-  EXPECT_EQ(leases_->Reap()->failed, std::vector<std::string>{id});
+  EXPECT_EQ(Reap(v1::Job::FAILED), std::vector<std::string>{id});
   EXPECT_EQ(Get(id).error().reason(), "DEADLINE_EXCEEDED");
   EXPECT_EQ(Get(id).lost_attempts(), 0);
   ExpectLost(leases_->Heartbeat(lease, {}).status(), "heartbeat");
@@ -169,7 +177,7 @@ TEST_F(LeaseStoreTest, AfterAnOutageEveryLeaseGetsAFreshTerm) {
   const LeaseRef lease = Claim();
   Expire(lease);
   ASSERT_TRUE(leases_->ExtendAll().ok());
-  EXPECT_TRUE(leases_->Reap()->requeued.empty());
+  EXPECT_TRUE(leases_->Reap()->empty());
   EXPECT_TRUE(leases_->Heartbeat(lease, {}).ok());
 }
 
@@ -257,6 +265,128 @@ TEST_F(LeaseStoreTest, TheNextAttemptStartsFromTheCheckpoint) {
   ASSERT_TRUE(next.ok() && next->has_value());
   EXPECT_EQ((*next)->checkpoint().blob(), "blobs/" + blob);
   EXPECT_EQ((*next)->checkpoint().step(), 40);
+}
+
+TEST_F(LeaseStoreTest, AnAttemptWithoutProgressIsTakenBackAndCountsAsFailed) {
+  spec_.mutable_stall()->set_seconds(60);
+  const std::string id = NewJob();
+  const LeaseRef lease = Claim();
+  v1::Progress progress;
+  progress.set_step(1);
+  ASSERT_TRUE(leases_->Heartbeat(lease, progress).ok());
+  // Heartbeats that tell nothing new keep the lease and do not hide the stall.
+  Sql("UPDATE job_lease SET stall_time = stall_time - interval '55 s'");
+  ASSERT_TRUE(leases_->Heartbeat(lease, progress).ok());
+  EXPECT_EQ(Sql("SELECT stall_time < now() + interval '6 s' FROM job_lease"), "t");
+  progress.set_step(2);
+  ASSERT_TRUE(leases_->Heartbeat(lease, progress).ok());
+  EXPECT_EQ(Sql("SELECT stall_time > now() + interval '50 s' FROM job_lease"), "t");
+  EXPECT_TRUE(leases_->Reap()->empty());
+
+  Sql("UPDATE job_lease SET stall_time = now() - interval '1 s'");
+  const auto reaped = leases_->Reap();
+  ASSERT_EQ(reaped->size(), 1);
+  EXPECT_EQ(reaped->front().end, AttemptEnd::kStalled);
+  EXPECT_EQ(Get(id).state(), v1::Job::PENDING);
+  EXPECT_EQ(Get(id).failed_attempts(), 1);
+  EXPECT_EQ(Get(id).lost_attempts(), 0);
+  ExpectLost(leases_->Heartbeat(lease, progress).status(), "heartbeat");
+  for (int failure = 2; failure <= 3; ++failure) {
+    EndWait();
+    Claim();
+    Sql("UPDATE job_lease SET stall_time = now() - interval '1 s'");
+    ASSERT_EQ(leases_->Reap()->size(), 1);
+  }
+  EXPECT_EQ(Get(id).state(), v1::Job::FAILED);
+  EXPECT_EQ(Get(id).error().reason(), "STALLED");
+}
+
+TEST_F(LeaseStoreTest, AFreshTermCoversStallAndDeadlineToo) {
+  NewJob();
+  const LeaseRef lease = Claim();
+  Sql("UPDATE job_lease SET lease_until = now() - interval '1 h', stall_time = now() - interval '1 h', "
+      "deadline_time = now() - interval '1 h'");
+  ASSERT_TRUE(leases_->ExtendAll().ok());
+  EXPECT_TRUE(leases_->Reap()->empty());
+  EXPECT_TRUE(leases_->Finish(lease, Succeeded()).ok());
+}
+
+TEST_F(LeaseStoreTest, AFailureOfTheWorkerIsTriedAgainAfterAPause) {
+  const std::string id = NewJob();
+  const LeaseRef first = Claim();
+  ASSERT_TRUE(leases_->Finish(first, Failed("TRAINER_DIED")).ok());
+  ExpectLost(leases_->Finish(first, Failed("TRAINER_DIED")).status(), "the same again");
+  EXPECT_EQ(Get(id).state(), v1::Job::PENDING);
+  EXPECT_EQ(Get(id).failed_attempts(), 1);
+  EXPECT_EQ(Sql("SELECT ready_time > now() + interval '4 s' AND ready_time <= now() + interval '10 s' FROM job_ready"),
+            "t");
+  EXPECT_EQ(Sql("SELECT detail FROM job_event WHERE kind = 'RETRIED'"), "TRAINER_DIED: why");
+  EXPECT_FALSE(leases_->Claim(worker_)->has_value()) << "its pause is not over";
+  const std::string other = NewJob();
+  EXPECT_EQ(Claim().job_id, other) << "a job that waits holds nobody up";
+  EndWait();
+  EXPECT_EQ(Claim().job_id, id);
+  EXPECT_EQ(Get(id).attempt(), 2);
+}
+
+TEST_F(LeaseStoreTest, PausesAreSpread) {
+  constexpr int kJobs = 40;
+  for (int i = 0; i < kJobs; ++i) NewJob();
+  for (int i = 0; i < kJobs; ++i) ASSERT_TRUE(leases_->Finish(Claim(), Failed("INTERNAL")).ok());
+  EXPECT_EQ(Sql("SELECT max(ready_time) - min(ready_time) > interval '2 s' FROM job_ready"), "t");
+}
+
+TEST_F(LeaseStoreTest, BadInputIsNotTriedAgain) {
+  const std::string id = NewJob();
+  ASSERT_TRUE(leases_->Finish(Claim(), Failed("BAD_DATA")).ok());
+  EXPECT_EQ(Get(id).state(), v1::Job::FAILED);
+  EXPECT_EQ(Get(id).error().reason(), "BAD_DATA");
+  EXPECT_EQ(Get(id).error().message(), "why");
+}
+
+TEST_F(LeaseStoreTest, OutOfMemoryComesBackOnceWithHalfTheBatchAndFromTheStart) {
+  v1::TrainingConfig& training = *spec_.mutable_config()->mutable_training();
+  training.set_batch_size(32);
+  training.set_halve_batch_on_out_of_memory(true);
+  const std::string id = NewJob();
+  const LeaseRef lease = Claim();
+  ASSERT_TRUE(leases_->CommitCheckpoint(lease, NewBlob(tenant_, "checkpoint"), 5).ok());
+  ASSERT_TRUE(leases_->Finish(lease, Failed("OUT_OF_MEMORY")).ok());
+  EndWait();
+  const auto second = leases_->Claim(worker_);
+  ASSERT_TRUE(second.ok() && second->has_value()) << second.status();
+  EXPECT_EQ((*second)->job().spec().config().training().batch_size(), 16);
+  EXPECT_FALSE((*second)->has_checkpoint());
+  ASSERT_TRUE(leases_->Finish({id, (*second)->token().fence()}, Failed("OUT_OF_MEMORY")).ok());
+  EXPECT_EQ(Get(id).state(), v1::Job::FAILED);
+  EXPECT_EQ(Get(id).failed_attempts(), 2);
+}
+
+TEST_F(LeaseStoreTest, NothingIsPublishedAfterACancelWasAcknowledged) {
+  const std::string id = NewJob();
+  const LeaseRef lease = Claim();
+  ASSERT_EQ(jobs_->Cancel(tenant_, id)->state(), v1::Job::CANCELLING);
+  v1::FinishJobRequest request = Succeeded();
+  v1::Artifact& artifact = *request.mutable_succeeded()->add_artifacts();
+  artifact.set_name("report.json");
+  artifact.set_blob("blobs/" + NewBlob(tenant_, "{}"));
+  ASSERT_TRUE(leases_->Finish(lease, request).ok());
+  EXPECT_TRUE(leases_->Finish(lease, request).ok()) << "the answer may have been lost";
+  EXPECT_EQ(Get(id).state(), v1::Job::CANCELLED);
+  EXPECT_EQ(Sql("SELECT count(*) FROM artifact"), "0");
+}
+
+TEST_F(LeaseStoreTest, AnEndedJobKeepsNoCheckpoint) {
+  const std::string id = NewJob();
+  const LeaseRef lease = Claim();
+  ASSERT_TRUE(leases_->CommitCheckpoint(lease, NewBlob(tenant_, "one"), 1).ok());
+  ASSERT_TRUE(leases_->CommitCheckpoint(lease, NewBlob(tenant_, "two"), 2).ok());
+  EXPECT_EQ(Sql("SELECT count(*) FROM superseded_checkpoint"), "1");
+  ASSERT_TRUE(jobs_->Cancel(tenant_, id).ok());
+  Expire(lease);
+  EXPECT_EQ(Reap(v1::Job::CANCELLED).size(), 1);
+  EXPECT_EQ(Sql("SELECT checkpoint_blob_id IS NULL FROM job"), "t");
+  EXPECT_EQ(Sql("SELECT count(*) FROM superseded_checkpoint"), "2");
 }
 
 TEST_F(LeaseStoreTest, AWorkerThatDoesNotExistGetsNoJob) {

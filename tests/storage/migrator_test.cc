@@ -50,6 +50,7 @@ TEST_F(MigratorTest, DownAndUpAgainGivesTheSameSchemaOnAFilledDatabase) {
       "job");
   Sql("INSERT INTO artifact (job_id, name, fence, blob_id, media_type) SELECT j.id, 'a', 1, b.id, 't' FROM job j, blob "
       "b");
+  Sql("INSERT INTO superseded_checkpoint (blob_id) SELECT id FROM blob");
   for (int version = Newest() - 1; version >= 0; --version) {
     const auto report = Migrate(*database_, EmbeddedMigrations(), version);
     ASSERT_TRUE(report.ok()) << version << ": " << report.status();
@@ -116,11 +117,16 @@ TEST_F(MigratorTest, HeartbeatsTouchNoIndexedColumn) {
   EXPECT_EQ(Sql("SELECT count(*) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY "
                 "(i.indkey) "
                 "WHERE i.indrelid = 'job_lease'::regclass AND a.attname IN ('lease_until', 'heartbeat_time', "
-                "'progress', 'metric_batch')"),
+                "'progress', 'metric_batch', 'stall_time')"),
             "0");
   EXPECT_EQ(
       Sql("SELECT array_to_string(reloptions, ',') LIKE '%fillfactor=50%' FROM pg_class WHERE relname = 'job_lease'"),
       "t");
+  // What changes all the time must not wait for a fifth of the table to be dead.
+  EXPECT_EQ(Sql("SELECT count(*) FROM pg_class WHERE relname IN ('job_ready', 'job_lease', 'worker', 'blob_upload', "
+                "'superseded_checkpoint') AND array_to_string(reloptions, ',') LIKE "
+                "'%autovacuum_vacuum_scale_factor=0,%'"),
+            "5");
   EXPECT_EQ(Sql("SELECT attstorage FROM pg_attribute WHERE attrelid = 'blob_chunk'::regclass AND attname = 'data'"),
             "e");
 }

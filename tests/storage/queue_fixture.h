@@ -23,7 +23,7 @@ class QueueTest : public DatabaseTest {
   void SetUp() override {
     DatabaseTest::SetUp();
     jobs_ = std::make_unique<JobStore>(database_.get());
-    leases_ = std::make_unique<LeaseStore>(database_.get(), absl::Seconds(30));
+    leases_ = std::make_unique<LeaseStore>(database_.get(), absl::Seconds(30), absl::Seconds(10));
     metrics_ = std::make_unique<MetricStore>(database_.get());
     workers_ = std::make_unique<WorkerStore>(database_.get());
     spec_ = SpecOf(tenant_);
@@ -79,6 +79,21 @@ class QueueTest : public DatabaseTest {
   void Expire(const LeaseRef& lease) {
     Sql("UPDATE job_lease SET lease_until = now() - interval '1 s' WHERE job_id = '" + lease.job_id + "'");
   }
+
+  /// Scans once; returns the jobs that came to `state` by it.
+  std::vector<std::string> Reap(v1::Job::State state) {
+    const auto reaped = leases_->Reap();
+    EXPECT_TRUE(reaped.ok()) << reaped.status();
+    std::vector<std::string> ids;
+    if (!reaped.ok()) return ids;
+    for (const ReapedJob& job : *reaped) {
+      if (job.state == state) ids.push_back(job.id);
+    }
+    return ids;
+  }
+
+  /// Ends the pause before another attempt.
+  void EndWait() { Sql("UPDATE job_ready SET ready_time = now()"); }
 
   v1::Job Get(const std::string& id) {
     const auto job = jobs_->Get(tenant_, id);

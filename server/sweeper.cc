@@ -1,0 +1,31 @@
+#include "server/sweeper.h"
+
+#include <spdlog/spdlog.h>
+
+#include <string>
+
+namespace pactory {
+
+Sweeper::Sweeper(RetentionStore* store, ServerMetrics* metrics, const RetentionSettings& settings,
+                 absl::Duration every)
+    : store_(*store), metrics_(*metrics), settings_(settings), every_(every), thread_([this] { Run(); }) {}
+
+Sweeper::~Sweeper() {
+  stopping_.Notify();
+  thread_.join();
+}
+
+void Sweeper::Run() {
+  while (!stopping_.WaitForNotificationWithTimeout(every_)) {
+    const auto report = store_.Sweep(settings_);
+    if (!report.ok()) {
+      spdlog::warn("sweep: {}", std::string(report.status().message()));
+      continue;
+    }
+    metrics_.AddSweep(*report);
+    spdlog::debug("sweep: jobs={} metrics={} events={} blobs={} checkpoints={} workers={}", report->jobs,
+                  report->metrics, report->events, report->blobs, report->checkpoints, report->workers);
+  }
+}
+
+}  // namespace pactory

@@ -1,0 +1,134 @@
+"""The faults of a chaos run. Each is a method that does its harm, mends it where a person would, and returns nothing."""
+import os
+import pathlib
+import signal
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+from conftest import process_runs, wait_until  # noqa: E402
+
+# How long things that stand still do so, in seconds; leases last LEASE_SECONDS.
+LEASE_SECONDS = 8
+
+
+class Faults:
+    """Harms one world (chaos_run.World). `excuses` tells which workers could lose their leases when."""
+
+    def __init__(self, world, rng):
+        self.world = world
+        self.rng = rng
+        self.excuses = []
+
+    def all(self):
+        return [self.kill_trainer, self.kill_agent, self.stop_agent_briefly, self.stop_agent_for_long, self.stop_trainer,
+                self.kill_server, self.stop_server, self.restart_postgres, self.terminate_backends, self.idle_connections,
+                self.hold_transaction, self.cut_network, self.delay_network]
+
+    def excuse(self, worker, begin, end):
+        # A lease that was not renewed runs out one term later, and the reaper comes after that.
+        self.excuses.append((worker, begin - 1, end + 3 * LEASE_SECONDS))
+
+    def kill_trainer(self):
+        pids = self.world.trainer_pids()
+        if pids:
+            kill(self.rng.choice(pids), signal.SIGKILL)
+
+    def stop_trainer(self):
+        """A trainer that stands still goes on where it was, or is taken back as stalled."""
+        pids = self.world.trainer_pids()
+        if pids:
+            pid = self.rng.choice(pids)
+            kill(pid, signal.SIGSTOP)
+            time.sleep(2)
+            kill(pid, signal.SIGCONT)
+
+    def kill_agent(self):
+        agent = self.rng.choice(self.world.agents)
+        begin = time.time()
+        agent.kill()
+        agent.start()
+        self.excuse(agent.worker_id(), begin, time.time())
+
+    def stop_agent(self, seconds):
+        agent = self.rng.choice(self.world.agents)
+        begin = time.time()
+        kill(agent.process.pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        kill(agent.process.pid, signal.SIGCONT)
+        return agent, begin
+
+    def stop_agent_briefly(self):
+        self.stop_agent(LEASE_SECONDS / 4)
+
+    def stop_agent_for_long(self):
+        """It comes back as a zombie, whose lease went to another worker."""
+        agent, begin = self.stop_agent(LEASE_SECONDS * 1.5)
+        self.excuse(agent.worker_id(), begin, time.time())
+
+    def kill_server(self):
+        self.world.service.kill(self.world.service.server_pid())
+        self.world.service.up()
+
+    def stop_server(self):
+        pid = self.world.service.server_pid()
+        kill(pid, signal.SIGSTOP)
+        time.sleep(LEASE_SECONDS * 1.2)
+        kill(pid, signal.SIGCONT)
+
+    def restart_postgres(self):
+        pid = self.world.service.status()["postgres"]["pid"]
+        kill(pid, signal.SIGQUIT)
+        wait_until(lambda: not process_runs(pid), 30, "PostgreSQL is gone")
+        time.sleep(self.rng.uniform(0, LEASE_SECONDS * 1.2))
+        self.world.service.up()
+
+    def terminate_backends(self):
+        for _ in range(5):
+            self.world.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                           "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()", check=False)
+            time.sleep(0.2)
+
+    def idle_connections(self):
+        sessions = [self.world.session() for _ in range(60)]
+        time.sleep(2)
+        for session in sessions:
+            session.stdin.close()
+            session.wait()
+
+    def hold_transaction(self):
+        session = self.world.session()
+        session.stdin.write(b"BEGIN; SELECT count(*) FROM job; SELECT count(*) FROM job_lease;\n")
+        session.stdin.flush()
+        time.sleep(4)
+        session.stdin.close()
+        session.wait()
+
+    def cut_network(self):
+        agents = [agent for agent in self.world.agents if agent.proxy]
+        begin = time.time()
+        seconds = self.rng.choice([0, 1, LEASE_SECONDS * 1.2])
+        for agent in agents:
+            agent.proxy.refuse = seconds > 0
+            agent.proxy.cut()
+        time.sleep(seconds)
+        for agent in agents:
+            agent.proxy.refuse = False
+            self.excuse(agent.worker_id(), begin, time.time())
+
+    def delay_network(self):
+        proxies = [agent.proxy for agent in self.world.agents if agent.proxy]
+        for proxy in proxies:
+            proxy.delay = 0.2
+        time.sleep(3)
+        for proxy in proxies:
+            proxy.delay = 0.0
+
+
+def kill(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        # It ended by itself first, as trainers do.
+        return
