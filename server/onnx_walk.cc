@@ -37,6 +37,7 @@ class OnnxWalk {
     PACTORY_RETURN_IF_ERROR(wire_.Fields([this](const WireField& field) {
       if (field.Is(7, WireType::kBytes)) return wire_.Message([this] { return Graph(0); });
       if (field.Is(8, WireType::kBytes)) return wire_.Message([this] { return OpsetImport(); });
+      if (field.Is(25, WireType::kBytes)) return wire_.Message([this] { return Function(); });
       return wire_.Skip(field);
     }));
     return Finish();
@@ -69,6 +70,25 @@ class OnnxWalk {
     });
   }
 
+  // A function of the model's own: its nodes count as ops, calls of it do not.
+  absl::Status Function() {
+    std::string name;
+    std::string domain;
+    PACTORY_RETURN_IF_ERROR(wire_.Fields([&](const WireField& field) {
+      if (field.Is(1, WireType::kBytes)) return wire_.Text(kMaxName, name);
+      if (field.Is(10, WireType::kBytes)) return wire_.Text(kMaxName, domain);
+      if (field.Is(7, WireType::kBytes)) return wire_.Message([this] { return Node(1); });
+      return wire_.Skip(field);
+    }));
+    if (functions_.size() >= kMaxDistinctOps) return Bad(absl::StrCat("must not have more than ", kMaxDistinctOps, " functions"));
+    functions_.insert(OpName(domain, name));
+    return absl::OkStatus();
+  }
+
+  static std::string OpName(const std::string& domain, const std::string& name) {
+    return domain.empty() || domain == "ai.onnx" ? name : absl::StrCat(domain, ".", name);
+  }
+
   absl::Status Node(int depth) {
     std::string name;
     std::string first_output;
@@ -83,7 +103,7 @@ class OnnxWalk {
       return wire_.Skip(field);
     }));
     if (op_type.empty()) return Bad(absl::StrCat("must name the op of each node: node=", name));
-    const std::string op = domain.empty() || domain == "ai.onnx" ? op_type : absl::StrCat(domain, ".", op_type);
+    const std::string op = OpName(domain, op_type);
     if (ops_.size() >= kMaxDistinctOps && ops_.count(op) == 0)
       return Bad(absl::StrCat("must not have more than ", kMaxDistinctOps, " ops"));
     v1::OpCount& count = ops_[op];
@@ -202,7 +222,9 @@ class OnnxWalk {
     for (v1::TensorInfo& info : outputs_) *model_.add_outputs() = std::move(info);
     if (model_.inputs_size() == 0) return Bad("must have an input");
     if (model_.outputs_size() == 0) return Bad("must have an output");
-    for (auto& [name, op] : ops_) *model_.add_ops() = std::move(op);
+    for (auto& [name, op] : ops_) {
+      if (functions_.count(name) == 0) *model_.add_ops() = std::move(op);
+    }
     model_.set_parameter_count(elements_);
     return absl::OkStatus();
   }
@@ -213,6 +235,7 @@ class OnnxWalk {
   int64_t elements_ = 0;
   size_t kept_bytes_ = 0;
   std::set<std::string> initializers_;
+  std::set<std::string> functions_;
   std::vector<v1::TensorInfo> inputs_;
   std::vector<v1::TensorInfo> outputs_;
   std::map<std::string, v1::OpCount> ops_;

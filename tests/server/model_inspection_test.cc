@@ -1,5 +1,7 @@
 #include "server/model_inspection.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "gtest/gtest.h"
 #include "tests/server/sample_files.h"
@@ -61,6 +63,24 @@ TEST(ModelInspectionTest, TellsWhatTheFileHolds) {
   std::string ops;
   for (const v1::OpCount& op : model.ops()) ops += op.op() + "(" + op.nodes(0) + ") ";
   EXPECT_EQ(ops, "Constant(k) Conv(conv1) If(branch) com.microsoft.FusedConv(output inner_out) ");
+}
+
+TEST(ModelInspectionTest, FunctionsOfTheModelsOwnAreNoOpsButTheirNodesAre) {
+  onnx::ModelProto file = SmallModel();
+  auto& call = *file.mutable_graph()->add_node();
+  call.set_op_type("Block");
+  call.set_domain("mine");
+  auto& function = *file.add_functions();
+  function.set_name("Block");
+  function.set_domain("mine");
+  function.add_node()->set_op_type("Erf");
+  v1::Model model;
+  const absl::Status status = Inspect(file.SerializeAsString(), model);
+  ASSERT_TRUE(status.ok()) << status;
+  std::vector<std::string> ops;
+  for (const v1::OpCount& op : model.ops()) ops.push_back(op.op());
+  EXPECT_NE(std::find(ops.begin(), ops.end(), "Erf"), ops.end());
+  EXPECT_EQ(std::find(ops.begin(), ops.end(), "mine.Block"), ops.end());
 }
 
 TEST(ModelInspectionTest, MoreNodesThanAreListedAreCounted) {
