@@ -10,7 +10,7 @@ demo: ## install, build, and do the main job on a real model (scripts/demo.sh)
 test: ## install, build, and run every test (scripts/test.sh)
 	@scripts/test.sh
 
-fast-test: ## the same without the end-to-end tests
+fast-test: ## the same without those that start whole services
 	@scripts/test.sh fast
 
 build: ## build everything into build/release

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test: C++ by ctest, Python by pytest. Ends with the counts; fails on any failure.
 #   scripts/test.sh            everything
-#   scripts/test.sh fast       leaves out the end-to-end tests
+#   scripts/test.sh fast       leaves out those that start whole services
 source "$(dirname "$0")/lib.sh"
 
 install_apt_packages "$root/examples/text_direction/apt_packages.txt"
@@ -18,7 +18,7 @@ say "C++ tests"
 
 say "Python tests"
 tests=("$root/tests")
-[ "${1:-}" = fast ] && tests+=(--ignore "$root/tests/e2e")
+[ "${1:-}" = fast ] && tests+=(--ignore "$root/tests/e2e" --ignore "$root/tests/chaos" --ignore "$root/tests/deploy")
 (cd "$root" && "$python" -m pytest -q -ra -p no:cacheprovider --junitxml "$reports/pytest.xml" "${tests[@]}") || status=1
 
 "$python" "$root/scripts/count_tests.py" "$reports/ctest.xml" "$reports/pytest.xml" || status=1
