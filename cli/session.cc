@@ -45,7 +45,9 @@ absl::Status Session::Noted(const absl::Status& status) {
     return status;
   }
   return absl::UnavailableError(absl::StrCat("server: ", address_.target, " can't be reached (", status.message(),
-                                             "); check --server, or start one with `pactory local up`"));
+                                             "); check --server", address_.tls_ca.empty() ? "" : " and --tls-ca",
+                                             ", or start one with `pactory local up`",
+                                             address_.tls_ca.empty() ? "; one with TLS of its own CA needs --tls-ca" : ""));
 }
 
 BlobTransfer Session::Transfer() {

@@ -33,6 +33,15 @@ def needed(program):
     return {name: found.get(name) for name in names if not name.startswith("ld-")}
 
 
+def packages_of(library):
+    # /lib is a link to /usr/lib, and packages name either.
+    path = os.path.realpath(library)
+    found = subprocess.run(["dpkg", "-S", path, path.removeprefix("/usr")], capture_output=True, text=True).stdout
+    packages = {line.split(":")[0] for line in found.splitlines()}
+    assert packages, f"no package holds {path}"
+    return packages
+
+
 def run(command, **options):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, **options)
     assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -48,8 +57,7 @@ def test_every_library_is_installed_or_in_the_list_of_packages(prefix, part):
             assert path is not None, f"{program} does not find {name}"
             if pathlib.Path(path).is_relative_to(prefix):
                 continue
-            packages = {line.split(":")[0] for line in run(["dpkg", "-S", os.path.realpath(path)]).splitlines()}
-            used |= packages - ALWAYS_THERE
+            used |= packages_of(path) - ALWAYS_THERE
     assert used <= listed, f"{part} also needs {used - listed}"
     # Programs of the list, not libraries.
     assert listed - used <= {"python3", "python3-venv", "ca-certificates", "libstdc++6"}, f"{part} does not need {listed - used}"
