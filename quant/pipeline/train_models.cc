@@ -75,11 +75,7 @@ void ReportStep(PipelineState& state, QuantizedModel& model, const StepRecord& r
   for (const auto& quantizer : model.quantizers()) {
     for (const LearnedValue& value : quantizer->learned()) {
       const double alpha = value.tensor->item<double>();
-      if (tell_alphas) {
-        metrics.Add(value.name == "alpha" ? absl::StrCat("alpha/", quantizer->spec().id)
-                                          : absl::StrCat("alpha/", quantizer->spec().id, "/", value.name),
-                    record.step, alpha);
-      }
+      if (tell_alphas) metrics.Add(absl::StrCat("alpha/", LearnedName(*quantizer, value)), record.step, alpha);
       // The lower end of an affine range is no clipping value to compare with others.
       if (value.name == "low") continue;
       least = least == 0 ? alpha : std::min(least, alpha);

@@ -31,11 +31,6 @@ ParameterGroup GroupOf(QuantizedModel& model, const std::vector<std::string>& na
   return group;
 }
 
-// A quantizer with one learned value lends it its name.
-std::string NameOf(const Quantizer& quantizer, const LearnedValue& value) {
-  return value.name == "alpha" ? quantizer.spec().id : absl::StrCat(quantizer.spec().id, "/", value.name);
-}
-
 // Each optimizer's gradients are scaled by their own norm: alphas gather the gradient of whole tensors and would drown the
 // weights in a common one.
 double ClipGradients(Optimizer& optimizer, double limit) {
@@ -46,6 +41,10 @@ double ClipGradients(Optimizer& optimizer, double limit) {
 
 }  // namespace
 
+std::string LearnedName(const Quantizer& quantizer, const LearnedValue& value) {
+  return value.name == "alpha" ? quantizer.spec().id : absl::StrCat(quantizer.spec().id, "/", value.name);
+}
+
 TrainingLoop::TrainingLoop(QuantizedModel& model, TrainingTask task, BatchSource batches)
     : model_(model), task_(std::move(task)), batches_(std::move(batches)) {
   weight_optimizer_ = MakeOptimizer(
@@ -53,7 +52,7 @@ TrainingLoop::TrainingLoop(QuantizedModel& model, TrainingTask task, BatchSource
   std::vector<ParameterGroup> alphas;
   for (const auto& quantizer : model_.quantizers()) {
     for (const LearnedValue& value : quantizer->learned()) {
-      const std::string name = NameOf(*quantizer, value);
+      const std::string name = LearnedName(*quantizer, value);
       alphas.push_back({.parameters = {{name, *value.tensor}},
                         .rate_multiplier = task_.alpha.learning_rate_multiplier() * value.unit,
                         .l2 = value.penalized ? task_.alpha.l2() : 0});

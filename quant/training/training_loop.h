@@ -55,6 +55,9 @@ struct TrainingTask {
   std::vector<std::string> biases;
 };
 
+/// Name of a learned value in histories and metrics: a quantizer with one, its alpha, lends it its own.
+std::string LearnedName(const Quantizer& quantizer, const LearnedValue& value);
+
 /// One training of one model.
 class TrainingLoop {
  public:
