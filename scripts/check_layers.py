@@ -45,6 +45,7 @@ QUANT_ORDER = [
     {"quantizers"},
     {"training", "evaluation"},
     {"exporting"},
+    {"report"},
     {"pipeline"},
 ]
 

@@ -3,7 +3,7 @@
 
 #include <c10/core/Device.h>
 
-#include "quant/pipeline/report.h"
+#include "quant/report/report.h"
 
 namespace pactory::quant {
 

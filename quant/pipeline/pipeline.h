@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "quant/pipeline/job.h"
-#include "quant/pipeline/report.h"
+#include "quant/report/report.h"
 
 namespace pactory::quant {
 

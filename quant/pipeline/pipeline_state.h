@@ -16,8 +16,8 @@
 #include "quant/passes/insert_quantizers.h"
 #include "quant/pipeline/job.h"
 #include "quant/pipeline/progress_meter.h"
-#include "quant/pipeline/report.h"
 #include "quant/quantizers/quantized_model.h"
+#include "quant/report/report.h"
 #include "quant/training/checkpoint.h"
 #include "quant/training/teacher.h"
 

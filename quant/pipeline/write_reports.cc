@@ -5,10 +5,10 @@
 #include "base/status_macros.h"
 #include "config/config_text.h"
 #include "quant/pipeline/environment.h"
-#include "quant/pipeline/report_html.h"
-#include "quant/pipeline/report_json.h"
 #include "quant/pipeline/stages.h"
 #include "quant/pipeline/write_file.h"
+#include "quant/report/report_html.h"
+#include "quant/report/report_json.h"
 
 namespace pactory::quant {
 namespace {

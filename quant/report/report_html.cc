@@ -1,4 +1,4 @@
-#include "quant/pipeline/report_html.h"
+#include "quant/report/report_html.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "config/config_text.h"
-#include "quant/pipeline/report_style.h"
-#include "quant/pipeline/svg_chart.h"
+#include "quant/report/report_style.h"
+#include "quant/report/svg_chart.h"
 
 namespace pactory::quant {
 namespace {

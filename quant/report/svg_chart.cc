@@ -1,4 +1,4 @@
-#include "quant/pipeline/svg_chart.h"
+#include "quant/report/svg_chart.h"
 
 #include <algorithm>
 #include <cmath>

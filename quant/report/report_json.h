@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "quant/pipeline/report.h"
+#include "quant/report/report.h"
 
 namespace pactory::quant {
 

@@ -1,4 +1,4 @@
-#include "quant/pipeline/report_json.h"
+#include "quant/report/report_json.h"
 
 #include <cmath>
 #include <nlohmann/json.hpp>
