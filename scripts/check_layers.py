@@ -25,9 +25,10 @@ ALL = set(LIBRARIES)
 FOLDERS = {
     "base": (set(), ALL),
     "config": ({"base", "proto"}, ALL),
-    "quant": ({"base", "config", "proto"}, {GRPC, POSTGRES, HTTP}),
+    "npz": ({"base"}, ALL),
+    "quant": ({"base", "config", "npz", "proto"}, {GRPC, POSTGRES, HTTP}),
     "storage": ({"base", "proto"}, {GRPC, TORCH, HTTP}),
-    "server": ({"base", "config", "storage", "proto", "grpc_proto"}, {TORCH, POSTGRES}),
+    "server": ({"base", "config", "npz", "storage", "proto", "grpc_proto"}, {TORCH, POSTGRES}),
     "client": ({"base", "proto", "grpc_proto"}, {TORCH, POSTGRES, HTTP}),
     "workers/agent": ({"base", "client", "proto", "grpc_proto"}, {TORCH, POSTGRES, HTTP}),
     "workers/trainer": ({"base", "config", "proto", "quant"}, {GRPC, POSTGRES, HTTP}),

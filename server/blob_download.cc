@@ -17,7 +17,7 @@ namespace {
 
 constexpr Method kRead = {"BlobService/Read", Access::kUserOrLease};
 
-// A step on the executor and a write take turns, so one thread at a time is in here.
+// A step on the thread pool and a write take turns, so one thread at a time is in here.
 class BlobDownload final : public grpc::ServerWriteReactor<v1::ReadResponse>,
                            public std::enable_shared_from_this<BlobDownload> {
  public:
@@ -44,7 +44,7 @@ class BlobDownload final : public grpc::ServerWriteReactor<v1::ReadResponse>,
 
  private:
   void Schedule() {
-    const bool queued = context_.executor->TrySubmit([self = shared_from_this()] { self->Step(); });
+    const bool queued = context_.threads->TrySubmit([self = shared_from_this()] { self->Step(); });
     if (!queued) End(Overloaded());
   }
 

@@ -29,7 +29,7 @@ absl::Status WrongOffset(int64_t offset, int64_t expected) {
                     "WRONG_OFFSET");
 }
 
-// A read and a step on the executor take turns, so one thread at a time is in here.
+// A read and a step on the thread pool take turns, so one thread at a time is in here.
 class BlobUpload final : public grpc::ServerReadReactor<v1::WriteRequest>,
                          public std::enable_shared_from_this<BlobUpload> {
  public:
@@ -44,7 +44,7 @@ class BlobUpload final : public grpc::ServerReadReactor<v1::WriteRequest>,
   }
 
   void OnReadDone(bool ok) override {
-    const bool queued = context_.executor->TrySubmit([self = shared_from_this(), ok] { self->Step(ok); });
+    const bool queued = context_.threads->TrySubmit([self = shared_from_this(), ok] { self->Step(ok); });
     if (!queued) Finish(call_.End(Overloaded()));
   }
 

@@ -99,7 +99,7 @@ grpc::ServerUnaryReactor* RunUnary(const CallContext& context, grpc::CallbackSer
                                    const Method& method, std::function<absl::Status(const Call&)> handler) {
   grpc::ServerUnaryReactor* reactor = grpc_context->DefaultReactor();
   auto call = std::make_shared<Call>(context, grpc_context, method);
-  const bool queued = context.executor->TrySubmit([call, reactor, grpc_context, handler = std::move(handler)] {
+  const bool queued = context.threads->TrySubmit([call, reactor, grpc_context, handler = std::move(handler)] {
     // Nobody waits for the answer any more: leave the database alone.
     if (grpc_context->IsCancelled())
       return reactor->Finish(call->End(absl::CancelledError("the client gave the call up")));

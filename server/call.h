@@ -10,7 +10,7 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/authentication.h"
-#include "server/executor.h"
+#include "server/thread_pool.h"
 #include "server/server_metrics.h"
 
 namespace pactory {
@@ -36,7 +36,7 @@ struct Method {
 
 /// What every call needs. Shared by all services of a server.
 struct CallContext {
-  Executor* executor = nullptr;
+  ThreadPool* threads = nullptr;
   Authenticator* authenticator = nullptr;
   ServerMetrics* metrics = nullptr;
 };
@@ -69,10 +69,10 @@ class Call {
   Caller caller_;
 };
 
-/// Returns RESOURCE_EXHAUSTED: the executor's queue is full.
+/// Returns RESOURCE_EXHAUSTED: the thread pool's queue is full.
 absl::Status Overloaded();
 
-/// Runs a unary handler on the executor: authentication, then `handler`, then the status.
+/// Runs a unary handler on the thread pool: authentication, then `handler`, then the status.
 grpc::ServerUnaryReactor* RunUnary(const CallContext& context, grpc::CallbackServerContext* grpc_context,
                                    const Method& method, std::function<absl::Status(const Call&)> handler);
 

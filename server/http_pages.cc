@@ -91,7 +91,7 @@ std::string HttpPages::MetricsText() {
   AppendStatusMetrics(text, Status());
   AppendPoolMetrics(text, "metadata", parts_.database->Stats());
   AppendPoolMetrics(text, "blobs", parts_.chunks->Stats());
-  AppendGauge(text, "pactory_executor_queue_length", "Calls that wait for a thread.", parts_.executor->QueueLength());
+  AppendGauge(text, "pactory_executor_queue_length", "Calls that wait for a thread.", parts_.threads->QueueLength());
   parts_.metrics->AppendTo(text);
   return text;
 }

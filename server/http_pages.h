@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/executor.h"
+#include "server/thread_pool.h"
 #include "server/server_metrics.h"
 #include "server/status_service.h"
 #include "storage/blob_chunks.h"
@@ -28,7 +28,7 @@ class HttpPages {
     Database* database = nullptr;
     BlobChunks* chunks = nullptr;
     ServerMetrics* metrics = nullptr;
-    Executor* executor = nullptr;
+    ThreadPool* threads = nullptr;
   };
 
   /// Serves on `host:port`, 0 for any free port, until destruction. INVALID_ARGUMENT for an address that is none,

@@ -27,7 +27,7 @@ bool IsFinal(v1::Job::State state) {
   return state == v1::Job::SUCCEEDED || state == v1::Job::FAILED || state == v1::Job::CANCELLED;
 }
 
-// One task at a time owns the watch: a step on the executor, a write, or a wait in Wakeups, each of which starts the
+// One task at a time owns the watch: a step on the thread pool, a write, or a wait in Wakeups, each of which starts the
 // next.
 class JobWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse>,
                        public std::enable_shared_from_this<JobWatch> {
@@ -63,7 +63,7 @@ class JobWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse>,
   enum class Step { kWrite, kWait };
 
   void Schedule() {
-    const bool queued = context_.executor->TrySubmit([self = shared_from_this()] { self->Run(); });
+    const bool queued = context_.threads->TrySubmit([self = shared_from_this()] { self->Run(); });
     // The queue is full: a watcher is the first that can wait.
     if (!queued) Wait();
   }

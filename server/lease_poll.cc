@@ -24,7 +24,7 @@ constexpr absl::Duration kMaxWait = absl::Seconds(60);
 // How long a job may stand in the queue that this process was not told of.
 constexpr absl::Duration kLeasePollEvery = absl::Seconds(1);
 
-// One task at a time owns the poll: a try on the executor, or a wait in Wakeups, each of which starts the other.
+// One task at a time owns the poll: a try on the thread pool, or a wait in Wakeups, each of which starts the other.
 class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<LeasePoll> {
  public:
   LeasePoll(const CallContext& context, grpc::CallbackServerContext* grpc_context, const v1::LeaseJobRequest& request,
@@ -41,7 +41,7 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
   // Keeps itself alive until gRPC is done with it.
   void Start() {
     self_ = shared_from_this();
-    if (!context_.executor->TrySubmit([self = shared_from_this()] { self->Try(); })) End(Overloaded());
+    if (!context_.threads->TrySubmit([self = shared_from_this()] { self->Try(); })) End(Overloaded());
   }
 
   // The next try sees the cancel, and it comes within kLeasePollEvery.
@@ -53,7 +53,7 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
     sources_.wakeups->WaitOnce(kQueueTopic, std::min(deadline_, absl::Now() + kLeasePollEvery),
                                [self = shared_from_this()] {
                                  // The queue is full: workers are the first that can wait.
-                                 if (!self->context_.executor->TrySubmit([self] { self->Try(); })) self->Wait();
+                                 if (!self->context_.threads->TrySubmit([self] { self->Try(); })) self->Wait();
                                });
   }
 

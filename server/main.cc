@@ -12,7 +12,7 @@
 #include "server/commands/retention_flags.h"
 #include "server/commands/serve_command.h"
 #include "server/commands/token_command.h"
-#include "server/version.h"
+#include "base/version.h"
 
 namespace {
 
@@ -167,7 +167,7 @@ absl::Status Serve(ServeOptions& options) {
 
 int main(int argc, char** argv) {
   CLI::App app("Pactory's server: takes quantization jobs over gRPC, keeps them in PostgreSQL, hands them to workers.");
-  app.set_version_flag("--version", pactory::kServerVersion);
+  app.set_version_flag("--version", pactory::kVersion);
   app.set_config("--config", "", "TOML or INI file with the options below, in a section per subcommand")
       ->envname("PACTORY_SERVER_CONFIG");
   app.require_subcommand(1);

@@ -88,7 +88,7 @@ struct Server::Parts {
         status(&status_store, &workers),
         authenticator(&tokens),
         admission(&models, &datasets, &workers),
-        executor(options.database_threads, options.queue_limit),
+        threads(options.database_threads, options.queue_limit),
         listener(database->connection_string(), kJobChannel,
                  [this](const std::string& job) {
                    if (job.empty()) return wakeups.SignalAll();
@@ -98,7 +98,7 @@ struct Server::Parts {
         reaper({.leases = &leases, .wakeups = &wakeups, .metrics = &metrics}, options.reap_every),
         retention(database.get(), &blobs),
         sweeper(&retention, &metrics, options.retention, options.sweep_every),
-        context{.executor = &executor, .authenticator = &authenticator, .metrics = &metrics},
+        context{.threads = &threads, .authenticator = &authenticator, .metrics = &metrics},
         model_service(context, &models, &blobs),
         dataset_service(context, &datasets, &blobs),
         job_service(context, &jobs, &job_metrics, &admission, &wakeups),
@@ -130,7 +130,7 @@ struct Server::Parts {
   Authenticator authenticator;
   JobAdmission admission;
   Wakeups wakeups;
-  Executor executor;
+  ThreadPool threads;
   NotificationListener listener;
   Reaper reaper;
   RetentionStore retention;
@@ -183,7 +183,7 @@ absl::Status Server::Parts::StartHttp() {
                                                     .database = database.get(),
                                                     .chunks = &chunks,
                                                     .metrics = &metrics,
-                                                    .executor = &executor},
+                                                    .threads = &threads},
                                                    options.http_listen));
   return absl::OkStatus();
 }

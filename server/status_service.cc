@@ -6,7 +6,7 @@
 
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
-#include "server/version.h"
+#include "base/version.h"
 
 namespace pactory {
 namespace {
@@ -20,7 +20,7 @@ StatusReader::StatusReader(StatusStore* status, WorkerStore* workers)
 
 v1::GetStatusResponse StatusReader::WithoutDatabase() const {
   v1::GetStatusResponse status;
-  status.set_version(kServerVersion);
+  status.set_version(kVersion);
   status.mutable_uptime()->set_seconds(absl::ToInt64Seconds(absl::Now() - start_));
   return status;
 }

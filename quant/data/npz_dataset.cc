@@ -10,9 +10,10 @@
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "npz/dataset_layout.h"
+#include "npz/zip_directory.h"
 #include "quant/data/npy_array.h"
 #include "quant/data/preprocess.h"
-#include "quant/data/zip_directory.h"
 
 namespace pactory::quant {
 namespace {
@@ -25,12 +26,18 @@ struct LoadedArray {
   std::shared_ptr<const std::string> inflated;
 };
 
+RangedFile Ranged(absl::string_view bytes) {
+  return {static_cast<int64_t>(bytes.size()),
+          [bytes](int64_t offset, int64_t size) { return std::string(bytes.substr(offset, size)); }};
+}
+
 absl::StatusOr<LoadedArray> Load(absl::string_view archive, const ZipMember& member) {
+  PACTORY_ASSIGN_OR_RETURN(const int64_t content, FindContent(Ranged(archive), member));
+  absl::string_view bytes = archive.substr(content, member.stored_size);
   LoadedArray loaded;
-  absl::string_view bytes = member.data;
   if (member.method != 0) {
-    PACTORY_ASSIGN_OR_RETURN(std::string content, InflateMember(archive, member));
-    loaded.inflated = std::make_shared<const std::string>(std::move(content));
+    PACTORY_ASSIGN_OR_RETURN(std::string inflated, Inflate(member, bytes));
+    loaded.inflated = std::make_shared<const std::string>(std::move(inflated));
     bytes = *loaded.inflated;
   }
   absl::StatusOr<NpyArray> array = ParseNpy(bytes);
@@ -41,9 +48,6 @@ absl::StatusOr<LoadedArray> Load(absl::string_view archive, const ZipMember& mem
 
 // The model's open dimensions (-1) take any size.
 absl::Status CheckShape(const std::vector<int64_t>& shape, const ValueInfo& input) {
-  if (shape.empty() || shape[0] == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("array x must hold at least one sample: shape=", Text(shape)));
-  }
   if (!input.rank_known) return absl::OkStatus();
   bool fits = shape.size() == input.dims.size();
   for (size_t axis = 1; fits && axis < shape.size(); ++axis) {
@@ -59,11 +63,11 @@ absl::Status CheckShape(const std::vector<int64_t>& shape, const ValueInfo& inpu
 }
 
 absl::Status CheckFinite(const NpyArray& x) {
-  if (!at::isFloatingType(x.type)) return absl::OkStatus();
+  if (!at::isFloatingType(x.type())) return absl::OkStatus();
   const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 22) / std::max<int64_t>(1, x.row_bytes()));
   std::vector<int64_t> indices(chunk);
-  for (int64_t first = 0; first < x.shape[0]; first += chunk) {
-    const int64_t count = std::min(chunk, x.shape[0] - first);
+  for (int64_t first = 0; first < x.header.shape[0]; first += chunk) {
+    const int64_t count = std::min(chunk, x.header.shape[0] - first);
     std::iota(indices.begin(), indices.end(), first);
     const at::Tensor finite = at::isfinite(x.Rows(indices.data(), count)).reshape({count, -1}).all(1);
     if (finite.all().item<bool>()) continue;
@@ -73,14 +77,12 @@ absl::Status CheckFinite(const NpyArray& x) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<at::Tensor> ReadLabels(const NpyArray& y, int64_t samples) {
-  const bool column = y.shape.size() == 2 && y.shape[1] == 1;
-  if ((y.shape.size() != 1 && !column) || y.shape[0] != samples) {
+absl::StatusOr<at::Tensor> ReadLabels(const NpyArray& y, const NpyArray& x) {
+  PACTORY_RETURN_IF_ERROR(CheckLabelArray(x.header, y.header));
+  const int64_t samples = x.header.shape[0];
+  if (y.header.shape.size() == 2 && y.header.shape[1] != 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("array y must have one label for each sample of x: y=", Text(y.shape), " samples=", samples));
-  }
-  if (!at::isIntegralType(y.type, /*includeBool=*/false)) {
-    return absl::InvalidArgumentError(absl::StrCat("array y must hold integers: dtype=", c10::toString(y.type)));
+        absl::StrCat("array y must have one label for each sample of x: y=", Text(y.header.shape), " samples=", samples));
   }
   std::vector<int64_t> indices(samples);
   std::iota(indices.begin(), indices.end(), 0);
@@ -92,9 +94,9 @@ class NpzDataset : public Dataset {
   NpzDataset(MappedFile file, LoadedArray x, at::Tensor labels, Preprocess preprocess)
       : file_(std::move(file)), x_(std::move(x)), labels_(std::move(labels)), preprocess_(std::move(preprocess)) {}
 
-  int64_t size() const override { return x_.array.shape[0]; }
+  int64_t size() const override { return x_.array.header.shape[0]; }
   std::vector<int64_t> sample_shape() const override {
-    return std::vector<int64_t>(x_.array.shape.begin() + 1, x_.array.shape.end());
+    return std::vector<int64_t>(x_.array.header.shape.begin() + 1, x_.array.header.shape.end());
   }
   at::Tensor labels() const override { return labels_; }
 
@@ -125,35 +127,27 @@ class NpzDataset : public Dataset {
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenNpzDataset(MappedFile file, const v1::PreprocessConfig& preprocess,
                                                         const ValueInfo& input) {
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<ZipMember> members, ReadZipDirectory(file.bytes()));
-  const auto find = [&](absl::string_view name) {
-    return std::find_if(members.begin(), members.end(), [&](const ZipMember& member) {
-      return member.name == name || member.name == absl::StrCat(name, ".npy");
-    });
-  };
-  const auto x_member = find("x");
-  if (x_member == members.end()) {
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<ZipMember> members, ReadZipDirectory(Ranged(file.bytes())));
+  const ZipMember* x_member = FindArray(members, "x");
+  if (x_member == nullptr) {
     std::vector<std::string> names;
     for (const ZipMember& member : members) names.push_back(member.name);
     return absl::InvalidArgumentError(
         absl::StrCat("archive must hold an array named x: arrays=", absl::StrJoin(names, ",")));
   }
   PACTORY_ASSIGN_OR_RETURN(LoadedArray x, Load(file.bytes(), *x_member));
-  const at::ScalarType type = x.array.type;
-  if (type != at::kByte && type != at::kChar && !at::isFloatingType(type)) {
-    return absl::InvalidArgumentError(absl::StrCat("array x must be uint8, int8, float16, float32 or float64: dtype=",
-                                                   c10::toString(type)));
-  }
-  PACTORY_RETURN_IF_ERROR(CheckShape(x.array.shape, input));
+  const NpyHeader& header = x.array.header;
+  PACTORY_RETURN_IF_ERROR(CheckSampleArray(header));
+  PACTORY_RETURN_IF_ERROR(CheckShape(header.shape, input));
   PACTORY_RETURN_IF_ERROR(CheckFinite(x.array));
   at::Tensor labels;
-  if (const auto y_member = find("y"); y_member != members.end()) {
+  if (const ZipMember* y_member = FindArray(members, "y"); y_member != nullptr) {
     PACTORY_ASSIGN_OR_RETURN(const LoadedArray y, Load(file.bytes(), *y_member));
-    PACTORY_ASSIGN_OR_RETURN(labels, ReadLabels(y.array, x.array.shape[0]));
+    PACTORY_ASSIGN_OR_RETURN(labels, ReadLabels(y.array, x.array));
   }
-  const int64_t channels = x.array.shape.size() > 1 ? x.array.shape[1] : 1;
-  PACTORY_ASSIGN_OR_RETURN(Preprocess ready,
-                           Preprocess::Create(preprocess, type == at::kByte ? 1.0 / 255 : 1.0, channels));
+  const int64_t channels = header.shape.size() > 1 ? header.shape[1] : 1;
+  const double scale = header.kind == NpyKind::kUnsigned ? 1.0 / 255 : 1.0;
+  PACTORY_ASSIGN_OR_RETURN(Preprocess ready, Preprocess::Create(preprocess, scale, channels));
   return std::unique_ptr<Dataset>(
       new NpzDataset(std::move(file), std::move(x), std::move(labels), std::move(ready)));
 }

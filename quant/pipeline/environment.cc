@@ -7,12 +7,11 @@
 #include <string>
 
 #include "absl/strings/strip.h"
+#include "base/version.h"
 #include "quant/pipeline/device.h"
 
 namespace pactory::quant {
 namespace {
-
-constexpr char kVersion[] = "0.1.0";
 
 std::string CpuModel() {
   std::ifstream file("/proc/cpuinfo");

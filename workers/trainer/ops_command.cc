@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "base/version.h"
 #include "quant/onnx/import.h"
 #include "quant/ops/registry.h"
 #include "workers/trainer/commands.h"
@@ -12,8 +13,6 @@
 
 namespace pactory {
 namespace {
-
-constexpr char kVersion[] = "0.1.0";
 
 // No default, so that a role without a word is a compile error.
 const char* RoleName(quant::QuantizationRole role) {
@@ -42,7 +41,7 @@ void PrintMarkdown() {
 void PrintJson() {
   std::set<std::string> names(std::begin(quant::kImportedOps), std::end(quant::kImportedOps));
   for (const quant::OpDefinition* op : quant::AllOps()) names.insert(FullName(*op));
-  std::cout << nlohmann::json{{"version", kVersion}, {"ops", names}, {"gpus", GpuNames()}}.dump() << "\n";
+  std::cout << nlohmann::json{{"version", std::string(kVersion)}, {"ops", names}, {"gpus", GpuNames()}}.dump() << "\n";
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "server/executor.h"
+#include "server/thread_pool.h"
 
 #include <atomic>
 
@@ -10,21 +10,21 @@
 namespace pactory {
 namespace {
 
-TEST(ExecutorTest, AFullQueueRefusesAndAStopRunsWhatIsQueued) {
+TEST(ThreadPoolTest, AFullQueueRefusesAndAStopRunsWhatIsQueued) {
   std::atomic<int> ran = 0;
   absl::Notification started;
   absl::Notification release;
   {
-    Executor executor(1, 2);
-    ASSERT_TRUE(executor.TrySubmit([&] {
+    ThreadPool threads(1, 2);
+    ASSERT_TRUE(threads.TrySubmit([&] {
       started.Notify();
       release.WaitForNotification();
     }));
     started.WaitForNotification();
-    EXPECT_TRUE(executor.TrySubmit([&] { ++ran; }));
-    EXPECT_TRUE(executor.TrySubmit([&] { ++ran; }));
-    EXPECT_FALSE(executor.TrySubmit([&] { ++ran; }));
-    EXPECT_EQ(executor.QueueLength(), 2);
+    EXPECT_TRUE(threads.TrySubmit([&] { ++ran; }));
+    EXPECT_TRUE(threads.TrySubmit([&] { ++ran; }));
+    EXPECT_FALSE(threads.TrySubmit([&] { ++ran; }));
+    EXPECT_EQ(threads.QueueLength(), 2);
     release.Notify();
   }
   EXPECT_EQ(ran, 2);

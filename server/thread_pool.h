@@ -12,12 +12,12 @@
 namespace pactory {
 
 /// A fixed number of threads that run tasks in the order they came.
-class Executor {
+class ThreadPool {
  public:
-  Executor(int threads, int queue_limit);
+  ThreadPool(int threads, int queue_limit);
 
   /// Runs what is queued, then stops.
-  ~Executor();
+  ~ThreadPool();
 
   /// Queues a task; false where the queue is full, then the task is not run.
   bool TrySubmit(std::function<void()> task);

@@ -1,7 +1,0 @@
-#include "server/version.h"
-
-namespace pactory {
-
-const char kServerVersion[] = PACTORY_VERSION;
-
-}  // namespace pactory
