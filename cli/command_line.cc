@@ -61,6 +61,7 @@ int RunCommandLine(int argc, const char* const* argv) {
   AddModelCommands(app, invocation);
   AddDatasetCommands(app, invocation);
   AddPresetCommand(app, invocation);
+  AddConfigCommands(app, invocation);
   AddStatusCommand(app, invocation);
   AddLocalCommands(app, invocation);
   try {

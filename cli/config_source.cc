@@ -14,17 +14,22 @@ namespace pactory {
 namespace {
 
 absl::StatusOr<v1::QuantizationConfig> ReadConfigFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
-    return absl::NotFoundError(absl::StrCat(path, ": the config file can't be read; check the path"));
-  }
-  auto config = ParseConfig(text.str());
+  PACTORY_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
+  auto config = ParseConfig(text);
   if (!config.ok()) return Prefixed(config.status(), absl::StrCat(path, ": "));
   return config;
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf())) {
+    return absl::NotFoundError(absl::StrCat(path, ": the config file can't be read; check the path"));
+  }
+  return text.str();
+}
 
 void AddConfigFlags(CLI::App& command, ConfigSource& source) {
   auto* preset = command.add_option("--preset", source.preset, "Config by name; `pactory presets` lists them");

@@ -1,5 +1,5 @@
 // The config of a job from the command line: a preset or a file, with single fields set on top. Used by `run`, `jobs
-// submit`.
+// submit` and `config`.
 #pragma once
 
 #include <CLI/App.hpp>
@@ -19,6 +19,9 @@ struct ConfigSource {
   /// `path=value` each, in order.
   std::vector<std::string> settings;
 };
+
+/// Returns a config file's content; NOT_FOUND names the path.
+absl::StatusOr<std::string> ReadTextFile(const std::string& path);
 
 /// Adds --preset, --config and --set.
 void AddConfigFlags(CLI::App& command, ConfigSource& source);

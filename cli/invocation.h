@@ -35,6 +35,7 @@ void AddDatasetCommands(CLI::App& app, Invocation& invocation);
 void AddJobCommands(CLI::App& app, Invocation& invocation);
 void AddRunCommand(CLI::App& app, Invocation& invocation);
 void AddPresetCommand(CLI::App& app, Invocation& invocation);
+void AddConfigCommands(CLI::App& app, Invocation& invocation);
 void AddStatusCommand(CLI::App& app, Invocation& invocation);
 void AddLocalCommands(CLI::App& app, Invocation& invocation);
 

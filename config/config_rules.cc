@@ -26,23 +26,49 @@ absl::Status CheckRange(const char* field, double value, double low, double high
 
 absl::Status CheckWeights(const v1::WeightConfig& weights) {
   PACTORY_RETURN_IF_ERROR(CheckRange("weights.bits", weights.bits(), 2, 8));
+  PACTORY_RETURN_IF_ERROR(
+      CheckRange("weights.learning_rate_multiplier", weights.learning_rate_multiplier(), 0, 1e6));
   switch (weights.method()) {
     case v1::NONE:
     case v1::ABS_MAX:
     case v1::CHANNEL_ABS_MAX:
+    case v1::CHANNEL_MSE:
+    case v1::LSQ:
+    case v1::CHANNEL_LSQ:
       return absl::OkStatus();
     default:
-      return InvalidField("weights.method", absl::StrCat("must be CHANNEL_ABS_MAX, ABS_MAX or NONE, not ",
-                                                         v1::QuantizerMethod_Name(weights.method())));
+      return InvalidField("weights.method",
+                          absl::StrCat("must be CHANNEL_ABS_MAX, CHANNEL_MSE, CHANNEL_LSQ, ABS_MAX, LSQ or NONE, not ",
+                                       v1::QuantizerMethod_Name(weights.method())));
   }
+}
+
+absl::Status CheckRounding(const QuantizationConfig& config) {
+  const v1::AdaRoundConfig& adaround = config.weights().adaround();
+  PACTORY_RETURN_IF_ERROR(CheckRange("weights.adaround.steps", adaround.steps(), 1, 1e6));
+  PACTORY_RETURN_IF_ERROR(CheckRange("weights.adaround.batch_size", adaround.batch_size(), 1, 65536));
+  PACTORY_RETURN_IF_ERROR(CheckRange("weights.adaround.learning_rate", adaround.learning_rate(), 1e-9, 100));
+  PACTORY_RETURN_IF_ERROR(CheckRange("weights.adaround.regularization", adaround.regularization(), 0, 1e6));
+  if (config.weights().rounding() != v1::WeightConfig::ADAROUND) return absl::OkStatus();
+  if (config.weights().method() != v1::CHANNEL_MSE) {
+    return InvalidField("weights.method", absl::StrCat("must be CHANNEL_MSE for weights.rounding ADAROUND, whose scales stay, not ",
+                                                       v1::QuantizerMethod_Name(config.weights().method())));
+  }
+  if (config.training().enabled()) {
+    return InvalidField("weights.rounding",
+                        "ADAROUND is for post-training quantization; set training.enabled to false, or the rounding to NEAREST");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckActivations(const v1::ActivationConfig& activations) {
   PACTORY_RETURN_IF_ERROR(CheckRange("activations.bits", activations.bits(), 2, 8));
-  if (activations.method() == v1::CHANNEL_ABS_MAX) {
+  const v1::QuantizerMethod method = activations.method();
+  if (method == v1::CHANNEL_ABS_MAX || method == v1::CHANNEL_LSQ || method == v1::CHANNEL_MSE) {
     return InvalidField("activations.method",
-                        "must be PACT_TWO_SIDED, PACT, PACT_AFFINE, LSQ, LSQ_PLUS, MOVING_AVERAGE_ABS_MAX, RANGE_ABS_MAX, "
-                        "AFFINE, ABS_MAX or NONE; CHANNEL_ABS_MAX is for weights");
+                        absl::StrCat("must be PACT_TWO_SIDED, PACT, PACT_AFFINE, LSQ, LSQ_PLUS, MOVING_AVERAGE_ABS_MAX, "
+                                     "RANGE_ABS_MAX, AFFINE, ABS_MAX or NONE; ",
+                                     v1::QuantizerMethod_Name(method), " is for weights"));
   }
   if (!(activations.moving_rate() > 0 && activations.moving_rate() < 1)) {
     return InvalidField("activations.moving_rate",
@@ -115,9 +141,17 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT_ENUM(&config, device, QuantizationConfig::AUTO);
   PACTORY_DEFAULT(&config, first_last_bits, 8);
   auto* weights = config.mutable_weights();
-  PACTORY_DEFAULT_ENUM(weights, method, v1::CHANNEL_ABS_MAX);
+  PACTORY_DEFAULT_ENUM(weights, rounding, v1::WeightConfig::NEAREST);
+  const bool adaround = weights->rounding() == v1::WeightConfig::ADAROUND;
+  PACTORY_DEFAULT_ENUM(weights, method, adaround ? v1::CHANNEL_MSE : v1::CHANNEL_ABS_MAX);
   PACTORY_DEFAULT(weights, bits, 8);
   PACTORY_DEFAULT_ENUM(weights, range, v1::WeightConfig::AUTO);
+  PACTORY_DEFAULT(weights, learning_rate_multiplier, 1);
+  PACTORY_DEFAULT(weights, equalize, false);
+  PACTORY_DEFAULT(weights->mutable_adaround(), steps, 1000);
+  PACTORY_DEFAULT(weights->mutable_adaround(), batch_size, 32);
+  PACTORY_DEFAULT(weights->mutable_adaround(), learning_rate, 1e-2);
+  PACTORY_DEFAULT(weights->mutable_adaround(), regularization, 1e-2);
   auto* activations = config.mutable_activations();
   PACTORY_DEFAULT_ENUM(activations, method, v1::PACT_TWO_SIDED);
   PACTORY_DEFAULT(activations, bits, 8);
@@ -131,6 +165,7 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT(calibration, samples, 512);
   PACTORY_DEFAULT_ENUM(calibration, threshold, v1::CalibrationConfig::MSE);
   PACTORY_DEFAULT(calibration, percentile, 99.99);
+  PACTORY_DEFAULT(calibration, bias_correction, false);
   auto* training = config.mutable_training();
   PACTORY_DEFAULT(training, enabled, true);
   PACTORY_DEFAULT(training, steps, 300);
@@ -165,6 +200,7 @@ void FillDefaults(QuantizationConfig& config) {
 
 absl::Status ValidateConfig(const QuantizationConfig& config) {
   PACTORY_RETURN_IF_ERROR(CheckWeights(config.weights()));
+  PACTORY_RETURN_IF_ERROR(CheckRounding(config));
   PACTORY_RETURN_IF_ERROR(CheckActivations(config.activations()));
   PACTORY_RETURN_IF_ERROR(CheckRange("first_last_bits", config.first_last_bits(), 2, 8));
   PACTORY_RETURN_IF_ERROR(CheckRange("calibration.samples", config.calibration().samples(), 1, 1e7));

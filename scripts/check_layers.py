@@ -45,6 +45,7 @@ QUANT_ORDER = [
     {"passes", "observers", "kernels"},
     {"quantizers"},
     {"training", "evaluation"},
+    {"post_training"},
     {"exporting"},
     {"report"},
     {"pipeline"},

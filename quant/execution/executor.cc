@@ -107,7 +107,10 @@ struct Executor::Plan {
   }
 
   void PlanReleases();
-  absl::Status Execute(at::ArrayRef<at::Tensor> inputs, const std::vector<int>& fetched,
+  // Number of steps until all of `wanted` are written.
+  size_t StepsUntil(const std::vector<int>& wanted) const;
+  // Runs the first `count` steps and appends the slots `wanted` to `results`.
+  absl::Status Execute(at::ArrayRef<at::Tensor> inputs, size_t count, const std::vector<int>& wanted,
                        std::vector<at::Tensor>& results);
   absl::Status RunStep(const Step& step, std::vector<at::Tensor>& arguments, const std::vector<char>& kept);
 };
@@ -139,19 +142,27 @@ absl::Status Executor::Plan::RunStep(const Step& step, std::vector<at::Tensor>& 
     if (step.outputs[index] != kAbsent) slots[step.outputs[index]] = std::move(results[index]);
   }
   for (const int slot : step.release) {
-    if (kept.empty() || !kept[slot]) slots[slot].reset();
+    if (!kept[slot]) slots[slot].reset();
   }
   return absl::OkStatus();
 }
 
-absl::Status Executor::Plan::Execute(at::ArrayRef<at::Tensor> inputs, const std::vector<int>& fetched,
+size_t Executor::Plan::StepsUntil(const std::vector<int>& wanted) const {
+  size_t count = steps.size();
+  const auto writes_wanted = [&](const Step& step) {
+    return std::any_of(step.outputs.begin(), step.outputs.end(), [&](int slot) {
+      return std::find(wanted.begin(), wanted.end(), slot) != wanted.end();
+    });
+  };
+  while (count > 0 && !writes_wanted(steps[count - 1])) --count;
+  return count;
+}
+
+absl::Status Executor::Plan::Execute(at::ArrayRef<at::Tensor> inputs, size_t count, const std::vector<int>& wanted,
                                      std::vector<at::Tensor>& results) {
   slots.assign(slot_of.size(), at::Tensor());
-  std::vector<char> kept;
-  if (!fetched.empty()) {
-    kept.assign(slots.size(), 0);
-    for (const int slot : fetched) kept[slot] = 1;
-  }
+  std::vector<char> kept(slots.size(), 0);
+  for (const int slot : wanted) kept[slot] = 1;
   const Step* current = nullptr;
   std::vector<at::Tensor> arguments;
   absl::Status status = GuardTorch("run", [&] {
@@ -161,12 +172,11 @@ absl::Status Executor::Plan::Execute(at::ArrayRef<at::Tensor> inputs, const std:
       const bool image = channels_last && input.dim() == 4 && input.is_floating_point();
       slots[input_slots[index]] = image ? input.contiguous(at::MemoryFormat::ChannelsLast) : input;
     }
-    for (const Step& step : steps) {
-      current = &step;
-      PACTORY_RETURN_IF_ERROR(RunStep(step, arguments, kept));
+    for (size_t index = 0; index < count; ++index) {
+      current = &steps[index];
+      PACTORY_RETURN_IF_ERROR(RunStep(steps[index], arguments, kept));
     }
-    for (const int slot : output_slots) results.push_back(slots[slot]);
-    for (const int slot : fetched) results.push_back(slots[slot]);
+    for (const int slot : wanted) results.push_back(slots[slot]);
     return absl::OkStatus();
   });
   arguments.clear();
@@ -221,8 +231,7 @@ absl::StatusOr<std::vector<at::Tensor>> Executor::Run(at::ArrayRef<at::Tensor> i
   return RunAndFetch(inputs, {});
 }
 
-absl::StatusOr<std::vector<at::Tensor>> Executor::RunAndFetch(at::ArrayRef<at::Tensor> inputs,
-                                                              const std::vector<std::string>& values) {
+absl::Status Executor::CheckInputs(at::ArrayRef<at::Tensor> inputs) const {
   if (inputs.size() != plan_->input_slots.size()) {
     return absl::InvalidArgumentError(absl::StrCat("model must get one tensor for each input: given=", inputs.size(),
                                                    " inputs=", plan_->input_slots.size()));
@@ -232,16 +241,38 @@ absl::StatusOr<std::vector<at::Tensor>> Executor::RunAndFetch(at::ArrayRef<at::T
       return absl::InvalidArgumentError(absl::StrCat("input tensor must be defined: input=", index));
     }
   }
-  std::vector<int> fetched;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<int>> Executor::SlotsOf(const std::vector<std::string>& values) const {
+  std::vector<int> slots;
   for (const std::string& value : values) {
     const auto slot = plan_->slot_of.find(value);
     if (slot == plan_->slot_of.end()) {
       return absl::InvalidArgumentError(absl::StrCat("value must be one of the graph: value=", value));
     }
-    fetched.push_back(slot->second);
+    slots.push_back(slot->second);
   }
+  return slots;
+}
+
+absl::StatusOr<std::vector<at::Tensor>> Executor::RunAndFetch(at::ArrayRef<at::Tensor> inputs,
+                                                              const std::vector<std::string>& values) {
+  PACTORY_RETURN_IF_ERROR(CheckInputs(inputs));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<int> fetched, SlotsOf(values));
+  std::vector<int> wanted = plan_->output_slots;
+  wanted.insert(wanted.end(), fetched.begin(), fetched.end());
   std::vector<at::Tensor> results;
-  PACTORY_RETURN_IF_ERROR(plan_->Execute(inputs, fetched, results));
+  PACTORY_RETURN_IF_ERROR(plan_->Execute(inputs, plan_->steps.size(), wanted, results));
+  return results;
+}
+
+absl::StatusOr<std::vector<at::Tensor>> Executor::Fetch(at::ArrayRef<at::Tensor> inputs,
+                                                        const std::vector<std::string>& values) {
+  PACTORY_RETURN_IF_ERROR(CheckInputs(inputs));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<int> wanted, SlotsOf(values));
+  std::vector<at::Tensor> results;
+  PACTORY_RETURN_IF_ERROR(plan_->Execute(inputs, plan_->StepsUntil(wanted), wanted, results));
   return results;
 }
 

@@ -38,6 +38,9 @@ class Executor {
   absl::StatusOr<std::vector<at::Tensor>> RunAndFetch(at::ArrayRef<at::Tensor> inputs,
                                                       const std::vector<std::string>& values);
 
+  /// Returns the values named alone, running only the nodes up to the last one that writes one of them.
+  absl::StatusOr<std::vector<at::Tensor>> Fetch(at::ArrayRef<at::Tensor> inputs, const std::vector<std::string>& values);
+
   /// The initializers that the graph reads, by name; assign into the map's tensors' data or replace them to train.
   /// Entries must not be erased. Weights of convolutions lie in channels_last.
   std::map<std::string, at::Tensor>& parameters();
@@ -49,6 +52,8 @@ class Executor {
  private:
   struct Plan;
   explicit Executor(std::unique_ptr<Plan> plan);
+  absl::Status CheckInputs(at::ArrayRef<at::Tensor> inputs) const;
+  absl::StatusOr<std::vector<int>> SlotsOf(const std::vector<std::string>& values) const;
   std::unique_ptr<Plan> plan_;
 };
 

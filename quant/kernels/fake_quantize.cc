@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -216,6 +217,44 @@ class AbsMaxFunction : public torch::autograd::Function<AbsMaxFunction> {
   }
 };
 
+// One value per channel, shaped to broadcast along the channel axis of a weight.
+at::Tensor AlongChannels(const at::Tensor& values, const at::Tensor& weight, int64_t axis) {
+  std::vector<int64_t> shape(weight.dim(), 1);
+  if (axis >= 0) shape[axis] = values.numel();
+  return values.reshape(shape);
+}
+
+class ChannelsFunction : public torch::autograd::Function<ChannelsFunction> {
+ public:
+  static Variable forward(AutogradContext* context, const Variable& weight, const Variable& ranges, int64_t axis,
+                          int64_t qmax) {
+    context->save_for_backward({weight, ranges});
+    context->saved_data["axis"] = axis;
+    context->saved_data["qmax"] = qmax;
+    const at::Tensor scales = Divided(AlongChannels(ranges, weight, axis), qmax);
+    return weight.div(scales).round_().clamp_(-qmax, qmax).mul_(scales);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor& dy = gradients[0];
+    const at::Tensor& weight = saved[0];
+    const int64_t axis = context->saved_data["axis"].toInt();
+    const int64_t qmax = context->saved_data["qmax"].toInt();
+    const at::Tensor ranges = AlongChannels(saved[1], weight, axis);
+    const at::Tensor above = weight.ge(ranges);
+    const at::Tensor below = weight.lt(-ranges);
+    const at::Tensor zero = at::zeros({}, dy.options());
+    const at::Tensor inside = at::where(above.logical_or(below), zero, dy);
+    const at::Tensor steps = weight / Divided(ranges, qmax);
+    at::Tensor moved = inside * (steps.round() - steps) / static_cast<double>(qmax);
+    moved = at::where(above, dy, at::where(below, -dy, moved));
+    const double shared = static_cast<double>(weight.numel()) / static_cast<double>(ranges.numel());
+    const at::Tensor sums = moved.sum_to_size(ranges.sizes()) / std::sqrt(shared * static_cast<double>(qmax));
+    return {inside, sums.reshape(saved[1].sizes()), Variable(), Variable()};
+  }
+};
+
 }  // namespace
 
 at::Tensor FakeQuantizeLearned(const at::Tensor& x, const at::Tensor& alpha, Grid grid, RangeGradient gradient) {
@@ -238,6 +277,10 @@ at::Tensor FakeQuantizeFixed(const at::Tensor& x, double alpha, Grid grid) {
 
 at::Tensor FakeQuantizeAbsMax(const at::Tensor& weight, int64_t channel_axis, int64_t qmax, double floor) {
   return AbsMaxFunction::apply(weight, channel_axis, qmax, floor);
+}
+
+at::Tensor FakeQuantizeChannels(const at::Tensor& weight, const at::Tensor& ranges, int64_t channel_axis, int64_t qmax) {
+  return ChannelsFunction::apply(weight, ranges, channel_axis, qmax);
 }
 
 at::Tensor AbsMaxScales(const at::Tensor& weight, int64_t channel_axis, int64_t qmax, double floor) {

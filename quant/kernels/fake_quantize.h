@@ -56,6 +56,14 @@ at::Tensor FakeQuantizeFixed(const at::Tensor& x, double alpha, Grid grid);
 /// one scale for the whole tensor where it is negative. The gradient passes unchanged: no value lies outside the range.
 at::Tensor FakeQuantizeAbsMax(const at::Tensor& weight, int64_t channel_axis, int64_t qmax, double floor);
 
+/// Quantizes weights symmetrically on [-qmax, qmax] with given ranges: s_c = ranges_c / qmax, one for each channel of
+/// `channel_axis`, or one for the whole tensor where it is negative.
+///
+/// Gradients of a channel as of FakeQuantizeLearned with kClipAndRounding; those of its range times 1 / sqrt(N * qmax), N being
+/// the channel's weights (Esser et al. 2020, section 2.2).
+/// Requires: ranges are positive and on the weight's device.
+at::Tensor FakeQuantizeChannels(const at::Tensor& weight, const at::Tensor& ranges, int64_t channel_axis, int64_t qmax);
+
 /// Returns the scales that FakeQuantizeAbsMax uses: a float CPU tensor with one element per channel, or one.
 at::Tensor AbsMaxScales(const at::Tensor& weight, int64_t channel_axis, int64_t qmax, double floor);
 

@@ -15,6 +15,11 @@
 namespace pactory::quant {
 namespace {
 
+// Whether a method for weights keeps one range per output channel.
+bool IsPerChannel(v1::QuantizerMethod method) {
+  return method == v1::CHANNEL_ABS_MAX || method == v1::CHANNEL_LSQ || method == v1::CHANNEL_MSE;
+}
+
 class Inserter {
  public:
   Inserter(Graph& graph, const v1::QuantizationConfig& config) : graph_(graph), config_(config), overrides_(config) {}
@@ -117,7 +122,7 @@ class Inserter {
                                      [&](const WeightPlacement& other) { return other.value == value; });
     if (placed != plan_.weights.end()) return placed->id;
     int64_t axis = -1;
-    if (config_.weights().method() == v1::CHANNEL_ABS_MAX) axis = op.channel_axis(node, weight);
+    if (IsPerChannel(config_.weights().method())) axis = op.channel_axis(node, weight);
     plan_.weights.push_back({.id = value, .value = value, .node = node.name, .bits = bits, .channel_axis = axis});
     return value;
   }

@@ -6,10 +6,12 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "quant/guard.h"
+#include "quant/passes/equalize_layers.h"
 #include "quant/passes/fold_batch_norm.h"
 #include "quant/passes/fold_constants.h"
 #include "quant/passes/fuse_matmul_add.h"
 #include "quant/passes/inline_branches.h"
+#include "quant/passes/own_biases.h"
 #include "quant/passes/remove_identity.h"
 #include "quant/passes/replace_decomposed_hard_swish.h"
 #include "quant/passes/replace_shape_arithmetic.h"
@@ -38,6 +40,14 @@ const std::vector<Pass>& PreparationPasses() {
       {"fold_batch_norm", FoldBatchNorm},
   };
   return *passes;
+}
+
+std::vector<Pass> ConfiguredPasses(const v1::QuantizationConfig& config) {
+  std::vector<Pass> passes;
+  if (config.weights().equalize()) passes.push_back({"equalize_layers", EqualizeLayers});
+  // After equalization, which leaves layers without a bias alone.
+  if (config.calibration().bias_correction()) passes.push_back({"own_biases", OwnBiases});
+  return passes;
 }
 
 absl::StatusOr<std::vector<PassReport>> RunPasses(const std::vector<Pass>& passes, Graph& graph) {

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "pactory/v1/quantization.pb.h"
 #include "quant/graph/graph.h"
 
 namespace pactory::quant {
@@ -29,6 +30,9 @@ struct PassReport {
 
 /// Returns the passes that prepare an imported graph for quantization, in order; the .cc says why.
 const std::vector<Pass>& PreparationPasses();
+
+/// Returns the passes that a complete config asks for, in order; they follow the preparation.
+std::vector<Pass> ConfiguredPasses(const v1::QuantizationConfig& config);
 
 /// Runs `passes`, removing dead code and verifying the graph after each. An error names the pass.
 absl::StatusOr<std::vector<PassReport>> RunPasses(const std::vector<Pass>& passes, Graph& graph);

@@ -20,18 +20,21 @@ constexpr int64_t kCalibrationEpoch = -1;
 
 }  // namespace
 
-absl::StatusOr<std::map<std::string, AbsHistogram>> Calibrate(const Graph& graph, const Dataset& dataset,
-                                                              const CalibrationOptions& options) {
+absl::StatusOr<Calibration> Calibrate(const Graph& graph, const Dataset& dataset, const CalibrationOptions& options) {
   c10::NoGradGuard no_grad;
-  std::map<std::string, AbsHistogram> histograms;
+  Calibration result;
+  // Of the batch that runs.
+  absl::Span<const int64_t> samples;
   const auto observe = [&](const Node& node) -> absl::StatusOr<Kernel> {
     // Weights and biases are not measured.
     if (graph.initializers.contains(node.inputs[0])) {
       return Kernel([](at::ArrayRef<at::Tensor> inputs) { return std::vector<at::Tensor>{inputs[0]}; });
     }
-    AbsHistogram* histogram = &histograms[node.StringOr("quantizer", "")];
-    return Kernel([histogram](at::ArrayRef<at::Tensor> inputs) {
+    AbsHistogram* histogram = &result.histograms[node.StringOr("quantizer", "")];
+    RangeTrace* trace = &result.traces[node.StringOr("quantizer", "")];
+    return Kernel([histogram, trace, &samples](at::ArrayRef<at::Tensor> inputs) {
       histogram->Observe(inputs[0]);
+      trace->Observe(inputs[0], samples);
       return std::vector<at::Tensor>{inputs[0]};
     });
   };
@@ -41,19 +44,20 @@ absl::StatusOr<std::map<std::string, AbsHistogram>> Calibrate(const Graph& graph
   order.resize(std::min<size_t>(order.size(), static_cast<size_t>(options.samples)));
   for (size_t begin = 0; begin < order.size(); begin += static_cast<size_t>(options.batch_size)) {
     const size_t count = std::min(static_cast<size_t>(options.batch_size), order.size() - begin);
-    PACTORY_ASSIGN_OR_RETURN(const Batch batch, dataset.Read(absl::MakeConstSpan(order).subspan(begin, count)));
+    samples = absl::MakeConstSpan(order).subspan(begin, count);
+    PACTORY_ASSIGN_OR_RETURN(const Batch batch, dataset.Read(samples));
     PACTORY_RETURN_IF_ERROR(executor->Run({batch.x.to(options.device)}).status());
     if (options.on_batch) {
       PACTORY_RETURN_IF_ERROR(options.on_batch(static_cast<double>(begin + count) / static_cast<double>(order.size())));
     }
   }
-  for (const auto& [id, histogram] : histograms) {
+  for (const auto& [id, histogram] : result.histograms) {
     if (histogram.non_finite_count() == 0) continue;
     return absl::InvalidArgumentError(absl::StrCat(
         "activations must be finite on the calibration data; check the model and `preprocess`: value=", id,
         " not finite=", histogram.non_finite_count()));
   }
-  return histograms;
+  return result;
 }
 
 }  // namespace pactory::quant

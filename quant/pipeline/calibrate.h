@@ -12,6 +12,7 @@
 #include "quant/data/dataset.h"
 #include "quant/graph/graph.h"
 #include "quant/observers/histogram.h"
+#include "quant/observers/range_trace.h"
 
 namespace pactory::quant {
 
@@ -26,9 +27,14 @@ struct CalibrationOptions {
   std::function<absl::Status(double share)> on_batch;
 };
 
-/// Runs a graph with FakeQuantize nodes in float over samples of `dataset` and returns a histogram of |x| for each quantizer
-/// id of an activation. INVALID_ARGUMENT names a value that is not finite.
-absl::StatusOr<std::map<std::string, AbsHistogram>> Calibrate(const Graph& graph, const Dataset& dataset,
-                                                              const CalibrationOptions& options);
+/// What was measured, by the quantizer ids of the activations. Its memory does not grow with the samples.
+struct Calibration {
+  /// Of |x|.
+  std::map<std::string, AbsHistogram> histograms;
+  std::map<std::string, RangeTrace> traces;
+};
+
+/// Runs a graph with FakeQuantize nodes in float over samples of `dataset`. INVALID_ARGUMENT names a value that is not finite.
+absl::StatusOr<Calibration> Calibrate(const Graph& graph, const Dataset& dataset, const CalibrationOptions& options);
 
 }  // namespace pactory::quant

@@ -70,12 +70,18 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
 }
 
 v1::QuantizationConfig PtqBaseline(v1::QuantizationConfig config) {
+  // One range or one per channel: that the plan has settled.
+  config.mutable_weights()->set_method(v1::ABS_MAX);
+  config.mutable_weights()->set_rounding(v1::WeightConfig::NEAREST);
+  config.mutable_calibration()->set_bias_correction(false);
   config.mutable_activations()->set_method(v1::ABS_MAX);
   config.mutable_calibration()->set_threshold(v1::CalibrationConfig::MAX);
   return config;
 }
 
 v1::QuantizationConfig PlainQatBaseline(v1::QuantizationConfig config) {
+  config.mutable_weights()->set_method(v1::ABS_MAX);
+  config.mutable_calibration()->set_bias_correction(false);
   config.mutable_activations()->set_method(v1::MOVING_AVERAGE_ABS_MAX);
   config.mutable_calibration()->set_threshold(v1::CalibrationConfig::MAX);
   return config;

@@ -20,10 +20,11 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
                                                             const std::map<std::string, AbsHistogram>& histograms,
                                                             const v1::QuantizationConfig& config);
 
-/// Returns the config of the PTQ row of the report: ranges are max|x| over the calibration set.
+/// Returns the config of the PTQ row of the report: ranges are max|x| over the calibration set and max|w|.
 v1::QuantizationConfig PtqBaseline(v1::QuantizationConfig config);
 
-/// Returns the config of the plain-QAT row of the report: the same training with a moving average instead of alpha.
+/// Returns the config of the plain-QAT row of the report: the same training with a moving average of max|x| instead of alpha, and
+/// max|w|.
 v1::QuantizationConfig PlainQatBaseline(v1::QuantizationConfig config);
 
 }  // namespace pactory::quant

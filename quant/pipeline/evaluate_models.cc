@@ -4,6 +4,7 @@
 #include "base/status_macros.h"
 #include "quant/evaluation/run_on_dataset.h"
 #include "quant/pipeline/choose_quantizers.h"
+#include "quant/pipeline/make_quantized_model.h"
 #include "quant/pipeline/stages.h"
 
 namespace pactory::quant {
@@ -81,10 +82,7 @@ absl::Status EvaluateFp32(PipelineState& state) {
 
 absl::Status EvaluatePtq(PipelineState& state) {
   PACTORY_RETURN_IF_ERROR(state.meter.Start("evaluate_ptq"));
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs,
-                           ChooseQuantizers(state.plan, state.histograms, PtqBaseline(state.config)));
-  PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<QuantizedModel> model, QuantizedModel::Create(state.quantized_graph, specs));
-  model->To(state.device);
+  PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<QuantizedModel> model, MakeQuantizedModel(state, PtqBaseline(state.config)));
   PACTORY_ASSIGN_OR_RETURN(const at::Tensor answers, AnswersOf(state, *model, 0, 1));
   PACTORY_ASSIGN_OR_RETURN(state.report.ptq, MeasureMetric(state, answers));
   return absl::OkStatus();

@@ -35,6 +35,7 @@ absl::Status LoadConfig(PipelineState& state) {
 absl::Status LoadModel(PipelineState& state) {
   PACTORY_ASSIGN_OR_RETURN(state.graph, ImportOnnxFile(state.job.model_path));
   PACTORY_RETURN_IF_ERROR(PrepareGraph(state.graph).status());
+  PACTORY_RETURN_IF_ERROR(RunPasses(ConfiguredPasses(state.config), state.graph).status());
   if (state.graph.inputs.size() != 1) {
     return absl::UnimplementedError(
         absl::StrCat("model must have one input to be trained on a dataset: inputs=", state.graph.inputs.size()));
@@ -108,6 +109,11 @@ void PlanStages(PipelineState& state) {
   state.meter.Plan("calibrate", 0.005 * state.config.calibration().samples());
   state.meter.Plan("evaluate_ptq", seconds);
   if (training.enabled() && training.plain_qat_baseline()) state.meter.Plan("train_plain_qat", step * training.steps());
+  if (state.config.weights().rounding() == v1::WeightConfig::ADAROUND) {
+    // Some tens of layers.
+    state.meter.Plan("learn_rounding", 0.2 * state.config.weights().adaround().steps());
+  }
+  if (state.config.calibration().bias_correction()) state.meter.Plan("correct_biases", 20);
   if (training.enabled()) {
     state.meter.Plan("train", step * training.steps() + seconds);
   } else {

@@ -93,9 +93,14 @@ void ReportQuantizers(PipelineState& state, const Measurements& sums) {
     for (const WeightPlacement& placement : state.plan.weights) {
       if (placement.id == spec.id) report.node = placement.node;
     }
+    if (const auto trace = state.traces.find(spec.id); trace != state.traces.end()) {
+      report.calibration_batches = trace->second.batches();
+      report.stable_after_batches = trace->second.BatchesUntilStable();
+      report.largest_sample = trace->second.largest_sample();
+    }
     for (const LearnedValue& value : quantizer->learned()) {
       const bool lower = value.name == "low";
-      (lower ? report.low : report.alpha) = value.tensor->item<double>();
+      (lower ? report.low : report.alpha) = value.Mean();
       (lower ? report.low_initial : report.alpha_initial) = value.start;
     }
     if (const auto counts = sums.quantizers.find(spec.id); counts != sums.quantizers.end() && counts->second.total > 0) {

@@ -13,6 +13,7 @@
 #include "quant/execution/executor.h"
 #include "quant/exporting/export_model.h"
 #include "quant/observers/histogram.h"
+#include "quant/observers/range_trace.h"
 #include "quant/passes/insert_quantizers.h"
 #include "quant/pipeline/job.h"
 #include "quant/pipeline/progress_meter.h"
@@ -52,6 +53,7 @@ struct PipelineState {
   Graph quantized_graph;
   QuantizationPlan plan;
   std::map<std::string, AbsHistogram> histograms;
+  std::map<std::string, RangeTrace> traces;
   std::unique_ptr<Teacher> teacher;
 
   /// Set by TrainModel (or, without training, by the PTQ stage): the model that is exported, and its answers.

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "quant/data/data_order.h"
 #include "quant/pipeline/choose_quantizers.h"
+#include "quant/pipeline/make_quantized_model.h"
 #include "quant/pipeline/metric_batch.h"
 #include "quant/pipeline/stages.h"
 #include "quant/training/training_loop.h"
@@ -49,6 +50,7 @@ TrainingTask MakeTask(const PipelineState& state, const LossWeights& weights) {
   TrainingTask task;
   task.config = state.config.training();
   task.alpha = state.config.activations().alpha();
+  task.weight_range_rate = state.config.weights().learning_rate_multiplier();
   task.loss = weights;
   for (const LayerPlan& layer : state.plan.layers) {
     if (!layer.weight.empty()) task.weights.push_back(layer.weight);
@@ -74,10 +76,10 @@ void ReportStep(PipelineState& state, QuantizedModel& model, const StepRecord& r
   const bool tell_alphas = metrics.TellsDetails(record.step);
   for (const auto& quantizer : model.quantizers()) {
     for (const LearnedValue& value : quantizer->learned()) {
-      const double alpha = value.tensor->item<double>();
+      const double alpha = value.Mean();
       if (tell_alphas) metrics.Add(absl::StrCat("alpha/", LearnedName(*quantizer, value)), record.step, alpha);
-      // The lower end of an affine range is no clipping value to compare with others.
-      if (value.name == "low") continue;
+      // Neither the lower end of an affine range nor a weight's range is a clipping value to compare with others.
+      if (value.name == "low" || value.name == "range") continue;
       least = least == 0 ? alpha : std::min(least, alpha);
       largest = std::max(largest, alpha);
     }
@@ -107,11 +109,9 @@ struct TrainingRole {
 };
 
 absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& role) {
-  PACTORY_RETURN_IF_ERROR(state.meter.Start(role.stage));
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs, ChooseQuantizers(state.plan, state.histograms, role.config));
   TrainedModel result;
-  PACTORY_ASSIGN_OR_RETURN(result.model, QuantizedModel::Create(state.quantized_graph, specs));
-  result.model->To(state.device);
+  PACTORY_ASSIGN_OR_RETURN(result.model, MakeQuantizedModel(state, role.config));
+  PACTORY_RETURN_IF_ERROR(state.meter.Start(role.stage));
   const Labels labels = state.train->has_labels() ? Labels::kPresent : Labels::kAbsent;
   PACTORY_ASSIGN_OR_RETURN(const LossWeights weights, ReadLossWeights(state.config.training(), labels));
   if (weights.distillation > 0 && state.teacher == nullptr) {
@@ -190,11 +190,8 @@ absl::Status TrainPlainBaseline(PipelineState& state) {
 
 absl::Status TrainModel(PipelineState& state) {
   if (!state.config.training().enabled()) {
+    PACTORY_ASSIGN_OR_RETURN(state.trained, MakeQuantizedModel(state, state.config));
     PACTORY_RETURN_IF_ERROR(state.meter.Start("evaluate_calibrated"));
-    PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs,
-                             ChooseQuantizers(state.plan, state.histograms, state.config));
-    PACTORY_ASSIGN_OR_RETURN(state.trained, QuantizedModel::Create(state.quantized_graph, specs));
-    state.trained->To(state.device);
     PACTORY_ASSIGN_OR_RETURN(state.trained_answers, AnswersOf(state, *state.trained, 0, 1));
     return absl::OkStatus();
   }

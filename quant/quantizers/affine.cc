@@ -61,7 +61,6 @@ const QuantizerRegistration kAffine({
     .method = v1::AFFINE,
     .doc = "An affine grid over min(x) to max(x): calibrated, and in training a moving average. Nothing is learned.",
     .targets = {QuantizerTarget::kActivation},
-    .parameters = {{"activations.moving_rate", 0.9, 0, 1, "Decay of the moving average, both ends excluded."}},
     .affine = true,
     .make = [](const QuantizerSpec& spec) { return std::make_unique<Affine>(spec); },
 });

@@ -8,7 +8,6 @@ const QuantizerRegistration kChannelAbsMax({
     .method = v1::CHANNEL_ABS_MAX,
     .doc = "Weights: max|w| per output channel.",
     .targets = {QuantizerTarget::kWeight},
-    .parameters = {{"weights.bits", 8, 2, 8, "Bits; 8 at REDUCED range means 127 levels, [-63, 63]."}},
     .make = [](const QuantizerSpec& spec) { return std::make_unique<WeightAbsMax>(spec); },
 });
 

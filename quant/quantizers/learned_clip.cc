@@ -40,12 +40,4 @@ std::map<std::string, at::Tensor> LearnedClip::State() { return {{"alpha", alpha
 
 void LearnedClip::To(at::Device device) { alpha_ = alpha_.detach().to(device).requires_grad_(true); }
 
-std::vector<QuantizerParameter> AlphaParameters() {
-  return {
-      {"activations.alpha.init", 0, 0, 1e6, "Starting value, in units of the activation; 0: from calibration."},
-      {"activations.alpha.learning_rate_multiplier", 10, 0, 1e6, "Learning rate of alpha over that of the weights."},
-      {"activations.alpha.l2", 1e-4, 0, 1e3, "L2 penalty on alpha."},
-  };
-}
-
 }  // namespace pactory::quant

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "quant/quantizers/quantizer.h"
-#include "quant/quantizers/registry.h"
 
 namespace pactory::quant {
 
@@ -30,8 +29,5 @@ class LearnedClip : public Quantizer {
   const RangeGradient gradient_;
   at::Tensor alpha_;
 };
-
-/// The parameters of learned ranges, which all these methods declare.
-std::vector<QuantizerParameter> AlphaParameters();
 
 }  // namespace pactory::quant

@@ -1,5 +1,6 @@
 #include "quant/quantizers/learned_bounds.h"
 #include "quant/quantizers/learned_clip.h"
+#include "quant/quantizers/registry.h"
 
 namespace pactory::quant {
 namespace {
@@ -12,7 +13,6 @@ const QuantizerRegistration kLsqPlus({
     .method = v1::LSQ_PLUS,
     .doc = "Learned step size and offset on an affine grid: for activations that reach further to one side, like HardSwish.",
     .targets = {QuantizerTarget::kActivation},
-    .parameters = AlphaParameters(),
     .learns_range = true,
     .affine = true,
     .make = [](const QuantizerSpec& spec) { return MakeLearnedBounds(spec, RangeGradient::kClipAndRounding); },

@@ -35,7 +35,6 @@ const QuantizerRegistration kMovingAverageAbsMax({
     .method = v1::MOVING_AVERAGE_ABS_MAX,
     .doc = "Moving average of max|x| over the training batches, bias-corrected; nothing is learned.",
     .targets = {QuantizerTarget::kActivation},
-    .parameters = {{"activations.moving_rate", 0.9, 0, 1, "Decay of the moving average, both ends excluded."}},
     .make = [](const QuantizerSpec& spec) { return std::make_unique<MovingAverageAbsMax>(spec); },
 });
 

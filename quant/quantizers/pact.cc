@@ -1,4 +1,5 @@
 #include "quant/quantizers/learned_clip.h"
+#include "quant/quantizers/registry.h"
 
 namespace pactory::quant {
 namespace {
@@ -10,7 +11,6 @@ const QuantizerRegistration kPact({
     .method = v1::PACT,
     .doc = "clip(x, 0, alpha) with a learned alpha, on 2^bits - 1 steps: takes the place of ReLU.",
     .targets = {QuantizerTarget::kActivation},
-    .parameters = AlphaParameters(),
     .learns_range = true,
     .make =
         [](const QuantizerSpec& spec) {

@@ -1,5 +1,6 @@
 #include "quant/quantizers/learned_bounds.h"
 #include "quant/quantizers/learned_clip.h"
+#include "quant/quantizers/registry.h"
 
 namespace pactory::quant {
 namespace {
@@ -10,7 +11,6 @@ const QuantizerRegistration kPactAffine({
     .method = v1::PACT_AFFINE,
     .doc = "clip(x, low, high) with both ends learned, on an affine grid.",
     .targets = {QuantizerTarget::kActivation},
-    .parameters = AlphaParameters(),
     .learns_range = true,
     .affine = true,
     .make = [](const QuantizerSpec& spec) { return MakeLearnedBounds(spec, RangeGradient::kClip); },

@@ -1,4 +1,5 @@
 #include "quant/quantizers/learned_clip.h"
+#include "quant/quantizers/registry.h"
 
 namespace pactory::quant {
 namespace {
@@ -11,7 +12,6 @@ const QuantizerRegistration kPactTwoSided({
     .method = v1::PACT_TWO_SIDED,
     .doc = "clip(x, -alpha, alpha) with a learned alpha, in front of the quantizer; any activation function.",
     .targets = {QuantizerTarget::kActivation},
-    .parameters = AlphaParameters(),
     .learns_range = true,
     .make =
         [](const QuantizerSpec& spec) {

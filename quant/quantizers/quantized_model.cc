@@ -43,6 +43,9 @@ absl::StatusOr<std::unique_ptr<QuantizedModel>> QuantizedModel::Create(const Gra
       });
     }
     PACTORY_ASSIGN_OR_RETURN(Quantizer* const quantizer, find(node, "quantizer"));
+    if (const auto weight = graph.initializers.find(node.inputs[0]); weight != graph.initializers.end()) {
+      quantizer->Start(weight->second);
+    }
     return Kernel([quantizer](at::ArrayRef<at::Tensor> inputs) {
       return std::vector<at::Tensor>{quantizer->Apply(inputs[0])};
     });

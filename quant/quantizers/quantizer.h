@@ -46,14 +46,17 @@ struct QuantizerSpec {
 struct LearnedValue {
   /// Unique in its quantizer, like `alpha`.
   std::string name;
-  /// A leaf of one element; lives as long as the quantizer.
+  /// A leaf of one element, or of one per channel; lives as long as the quantizer.
   at::Tensor* tensor = nullptr;
-  /// Where the value started.
+  /// Where the value started, in every channel.
   double start = 0;
   /// The learning rate is in units of this, because ranges differ by orders of magnitude.
   double unit = 1;
   /// Whether the L2 penalty of `activations.alpha.l2` applies.
   bool penalized = false;
+
+  /// The value now, the mean of all channels: what histories and reports tell.
+  double Mean() const { return tensor->detach().mean().item<double>(); }
 };
 
 /// A learned range may shrink to this share of its start, never to 0: the grid would vanish and all gradients with it.
@@ -77,6 +80,9 @@ class Quantizer {
 
   /// Integers of the grid; zero stands for 0.0.
   virtual Grid grid() const = 0;
+
+  /// Takes the starting range from the weight that is to be quantized, where the method needs one; called once, before all else.
+  virtual void Start(const at::Tensor& weight) {}
 
   /// Returns the fake-quantized tensor, differentiable.
   virtual at::Tensor Apply(const at::Tensor& x) = 0;

@@ -38,7 +38,6 @@ const QuantizerRegistration kRangeAbsMax({
     .method = v1::RANGE_ABS_MAX,
     .doc = "Largest max|x| of the last `activations.window` training batches; nothing is learned.",
     .targets = {QuantizerTarget::kActivation},
-    .parameters = {{"activations.window", 10000, 1, 1e6, "Batches that the range looks back."}},
     .make = [](const QuantizerSpec& spec) { return std::make_unique<RangeAbsMax>(spec); },
 });
 

@@ -1,5 +1,5 @@
-// The table of quantization methods. Each method is one file with one registration that declares its parameters; whoever
-// lists or makes quantizers reads this table. Sealed at load time, thread-safe after.
+// The table of quantization methods. Each method is one file with one registration; whoever lists or makes quantizers reads
+// this table. Sealed at load time, thread-safe after.
 #pragma once
 
 #include <functional>
@@ -12,23 +12,12 @@
 
 namespace pactory::quant {
 
-/// A parameter of a method.
-struct QuantizerParameter {
-  /// Path in the config, like `activations.alpha.init`.
-  std::string name;
-  double default_value = 0;
-  double least = 0;
-  double largest = 0;
-  std::string doc;
-};
-
 /// What is known of one method.
 struct QuantizerDefinition {
   v1::QuantizerMethod method = v1::QUANTIZER_METHOD_UNSPECIFIED;
   std::string doc;
   /// What the method serves.
   std::vector<QuantizerTarget> targets;
-  std::vector<QuantizerParameter> parameters = {};
   /// Whether `activations.alpha.init` may say where the range starts.
   bool learns_range = false;
   /// Whether a signed tensor's range has two ends: `low` and `threshold` of the spec.

@@ -29,7 +29,8 @@ struct QuantizerReport {
   std::optional<int64_t> zero_point;
   /// One, or one per channel.
   std::vector<double> scales;
-  /// Learned clipping value, or upper end of an affine range, and where it started; absent where the method has none.
+  /// Learned clipping value, or upper end of an affine range, and where it started; of a weight the mean of its learned ranges,
+  /// each as a multiple of where it started. Absent where the method has none.
   std::optional<double> alpha;
   std::optional<double> alpha_initial;
   /// Learned lower end of an affine range and where it started.
@@ -37,6 +38,11 @@ struct QuantizerReport {
   std::optional<double> low_initial;
   /// Share of values beyond the range, on calibration samples; absent for weights.
   std::optional<double> clipped_share;
+  /// Batches of calibration, and after how many max|x| was within 1 % of its last value; absent for weights.
+  std::optional<int64_t> calibration_batches;
+  std::optional<int64_t> stable_after_batches;
+  /// Index in the training data of the sample with the largest |x|.
+  std::optional<int64_t> largest_sample;
 };
 
 /// One layer with weights.

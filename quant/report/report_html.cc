@@ -171,16 +171,20 @@ std::string LayerTable(const Report& report) {
 std::string QuantizerTable(const Report& report) {
   std::string html =
       "<section><h2>Activation quantizers</h2><table><tr><th>Tensor</th><th>Written by</th><th>Method</th><th>Grid</th><th>Scale</th>"
-      "<th>alpha</th><th>Start</th><th>Clipped</th></tr>";
+      "<th>alpha</th><th>Start</th><th>Clipped</th><th>Range stable after</th><th>Largest in</th></tr>";
   for (const QuantizerReport& q : report.quantizers) {
     if (q.target != "activation") continue;
     absl::StrAppendFormat(&html, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%d bit, %s</td><td class=\"num\">%.5g</td><td class=\"num\">%s</td>"
-                                 "<td class=\"num\">%s</td><td class=\"num\">%s</td></tr>",
+                                 "<td class=\"num\">%s</td><td class=\"num\">%s</td><td class=\"num\">%s</td><td class=\"num\">%s</td></tr>",
                           EscapeHtml(q.name), EscapeHtml(q.node.empty() ? "the model's input" : q.node), q.method, q.bits,
                           q.is_signed ? "signed" : "unsigned", q.scales.empty() ? 0 : q.scales[0],
                           q.alpha.has_value() ? absl::StrFormat("%.4g", *q.alpha) : "–",
                           q.alpha_initial.has_value() ? absl::StrFormat("%.4g", *q.alpha_initial) : "–",
-                          q.clipped_share.has_value() ? absl::StrFormat("%.3f %%", 100 * *q.clipped_share) : "–");
+                          q.clipped_share.has_value() ? absl::StrFormat("%.3f %%", 100 * *q.clipped_share) : "–",
+                          q.stable_after_batches.has_value()
+                              ? absl::StrFormat("%d of %d batches", *q.stable_after_batches, q.calibration_batches.value_or(0))
+                              : "–",
+                          q.largest_sample.has_value() ? absl::StrFormat("sample %d", *q.largest_sample) : "–");
   }
   return html + "</table></section>";
 }

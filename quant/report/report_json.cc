@@ -13,6 +13,8 @@ using Json = nlohmann::ordered_json;
 // JSON has no NaN and no infinity.
 Json Number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
+Json OptionalWhole(const std::optional<int64_t>& value) { return value.has_value() ? Json(*value) : Json(nullptr); }
+
 Json OptionalNumber(const std::optional<double>& value) { return value.has_value() ? Number(*value) : Json(nullptr); }
 
 Json Measured(const std::optional<Accuracy>& accuracy) {
@@ -42,13 +44,16 @@ Json Quantizers(const Report& report) {
                     {"method", q.method},
                     {"bits", q.bits},
                     {"signed", q.is_signed},
-                    {"zero_point", q.zero_point.has_value() ? Json(*q.zero_point) : Json(nullptr)},
+                    {"zero_point", OptionalWhole(q.zero_point)},
                     {"scale", q.scales.size() == 1 ? scales[0] : scales},
                     {"alpha", OptionalNumber(q.alpha)},
                     {"alpha_initial", OptionalNumber(q.alpha_initial)},
                     {"low", OptionalNumber(q.low)},
                     {"low_initial", OptionalNumber(q.low_initial)},
-                    {"clipped_share", OptionalNumber(q.clipped_share)}});
+                    {"clipped_share", OptionalNumber(q.clipped_share)},
+                    {"calibration_batches", OptionalWhole(q.calibration_batches)},
+                    {"stable_after_batches", OptionalWhole(q.stable_after_batches)},
+                    {"largest_sample", OptionalWhole(q.largest_sample)}});
   }
   return list;
 }

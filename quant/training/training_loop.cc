@@ -53,8 +53,10 @@ TrainingLoop::TrainingLoop(QuantizedModel& model, TrainingTask task, BatchSource
   for (const auto& quantizer : model_.quantizers()) {
     for (const LearnedValue& value : quantizer->learned()) {
       const std::string name = LearnedName(*quantizer, value);
+      const bool of_weight = quantizer->spec().target == QuantizerTarget::kWeight;
+      const double rate = of_weight ? task_.weight_range_rate : task_.alpha.learning_rate_multiplier();
       alphas.push_back({.parameters = {{name, *value.tensor}},
-                        .rate_multiplier = task_.alpha.learning_rate_multiplier() * value.unit,
+                        .rate_multiplier = rate * value.unit,
                         .l2 = value.penalized ? task_.alpha.l2() : 0});
       history_.alpha_names.push_back(name);
     }
@@ -174,7 +176,7 @@ void TrainingLoop::RecordAlphas() {
   AlphaRecord record;
   record.step = step_;
   for (const auto& quantizer : model_.quantizers()) {
-    for (const LearnedValue& value : quantizer->learned()) record.values.push_back(value.tensor->item<double>());
+    for (const LearnedValue& value : quantizer->learned()) record.values.push_back(value.Mean());
   }
   if (!record.values.empty()) history_.alphas.push_back(std::move(record));
 }

@@ -47,6 +47,8 @@ struct TrainingTask {
   /// Complete.
   v1::TrainingConfig config;
   v1::AlphaConfig alpha;
+  /// Learning rate of the ranges that weights learn, as a multiple of the weights'.
+  double weight_range_rate = 1;
   LossWeights loss;
   /// Value of the graph that the loss reads as logits.
   std::string logits;

@@ -99,6 +99,23 @@ TEST_F(CommandLineTest, EmptyAndMissingFilesAreUsageErrors) {
   EXPECT_THAT(err_, HasSubstr("regular file"));
 }
 
+TEST_F(CommandLineTest, AnotherToolsConfigBecomesOneThatConfigTakes) {
+  const std::string theirs = folder_.Write("quant.yml", "{'weight_bits': 4, 'is_full_quantize': True, 'moving_rate': 0.95}");
+  ASSERT_EQ(Run({"config", "convert", "--from", "paddleslim", theirs}), 0) << err_;
+  EXPECT_THAT(out_, StartsWith("# is_full_quantize: "));
+  EXPECT_THAT(out_, HasSubstr("  bits: 4\n"));
+  const std::string ours = folder_.Write("ours.yaml", out_);
+  const std::string id = "/5f0e8f6a-9c1d-4c8e-9a51-0d3c5a0f7a11";
+  ASSERT_EQ(Run({"jobs", "submit", "--model", "models" + id, "--data", "datasets" + id, "--eval-data", "datasets" + id, "--config",
+                 ours, "--server", address_}),
+            0)
+      << err_;
+  EXPECT_EQ(jobs_.created.back().job().spec().config().activations().moving_rate(), 0.95);
+  EXPECT_EQ(Run({"config", "convert", "--from", "paddleslim", folder_.Write("bad.yml", "weight_bitz: 4")}), 2);
+  EXPECT_THAT(err_, HasSubstr("bad.yml: weight_bitz: "));
+  EXPECT_EQ(Run({"config", "convert", "--from", "paddleslim", "/nonexistent.yml"}), 2);
+}
+
 TEST_F(CommandLineTest, WatchResumesWhereTheStreamWasCut) {
   jobs_.events = {Event(1, v1::Job::PENDING), Event(2, v1::Job::RUNNING), Event(3, v1::Job::SUCCEEDED)};
   EXPECT_EQ(Run({"jobs", "watch", "jobs/1", "--server", address_, "--output", "json"}), 0) << err_;
@@ -168,7 +185,7 @@ TEST_F(CommandLineTest, WrongCommandLinesAreUsageErrorsOfOneLine) {
 TEST_F(CommandLineTest, EveryCommandExplainsItself) {
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{"--help"}, {"run", "--help"}, {"jobs", "--help"}, {"jobs", "submit", "--help"},
-        {"models", "upload", "--help"}, {"datasets", "upload", "--help"}, {"presets", "--help"}, {"status", "--help"},
+        {"models", "upload", "--help"}, {"datasets", "upload", "--help"}, {"presets", "--help"}, {"config", "convert", "--help"}, {"status", "--help"},
         {"local", "--help"}, {"local", "up", "--help"}}) {
     EXPECT_EQ(Run(words), 0);
     EXPECT_THAT(out_, HasSubstr("Usage:"));

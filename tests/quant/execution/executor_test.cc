@@ -26,6 +26,22 @@ TEST(ExecutorTest, RunsDiamondsAndFetchesValuesBetween) {
   EXPECT_TRUE(at::equal(values->at(3), values->at(0)));
 }
 
+TEST(ExecutorTest, FetchRunsNoFurtherThanTheLastValueAskedFor) {
+  // The product does not fit: whoever runs it fails.
+  const Graph graph = GraphOf({2, 3}, {NodeOf("Abs", {"x"}, "a"), NodeOf("Neg", {"a"}, "b"), NodeOf("MatMul", {"b", "w"}, "y")},
+                              {{"w", at::ones({4, 4})}});
+  auto executor = Executor::Create(graph);
+  ASSERT_TRUE(executor.ok());
+  const at::Tensor x = -at::ones({2, 3});
+  const auto values = (*executor)->Fetch({x}, {"b", "w", "x"});
+  ASSERT_TRUE(values.ok()) << values.status();
+  EXPECT_TRUE(at::equal(values->at(0), x));
+  EXPECT_TRUE(at::equal(values->at(1), at::ones({4, 4})));
+  EXPECT_TRUE(at::equal(values->at(2), x));
+  EXPECT_FALSE((*executor)->Fetch({x}, {"y"}).ok());
+  EXPECT_FALSE((*executor)->Fetch({x}, {"z"}).ok());
+}
+
 TEST(ExecutorTest, InputsAndConstantsMayBeOutputs) {
   Graph graph = GraphOf({2}, {}, {{"y", at::ones({2})}});
   graph.outputs.push_back({.name = "x"});

@@ -32,11 +32,12 @@ struct Lowered {
   at::Tensor stored;
 };
 
-Lowered Lower(v1::QuantizerMethod method, int bits) {
+Lowered Lower(v1::QuantizerMethod method, int bits, v1::QuantizerMethod weight_method = v1::CHANNEL_ABS_MAX) {
   v1::QuantizationConfig config;
   FillDefaults(config);
   config.mutable_activations()->set_bits(bits);
   config.mutable_weights()->set_bits(bits);
+  config.mutable_weights()->set_method(weight_method);
   Graph graph = EveryKind();
   const auto plan = InsertQuantizers(graph, config);
   EXPECT_TRUE(plan.ok()) << plan.status();
@@ -51,7 +52,7 @@ Lowered Lower(v1::QuantizerMethod method, int bits) {
   }
   for (const WeightPlacement& placement : plan->weights) {
     specs.push_back({.id = placement.id,
-                     .method = v1::CHANNEL_ABS_MAX,
+                     .method = weight_method,
                      .bits = placement.bits,
                      .target = QuantizerTarget::kWeight,
                      .channel_axis = placement.channel_axis,
@@ -59,6 +60,10 @@ Lowered Lower(v1::QuantizerMethod method, int bits) {
   }
   auto model = QuantizedModel::Create(graph, specs);
   EXPECT_TRUE(model.ok()) << model.status();
+  for (const auto& quantizer : (*model)->quantizers()) {
+    // As training leaves them: no range where it started.
+    for (const LearnedValue& value : quantizer->learned()) value.tensor->detach().mul_(at::rand_like(*value.tensor) * 0.2 + 0.9);
+  }
   const at::Tensor x = at::randn({100, 3, 8, 8});
   std::vector<std::string> warnings;
   auto lowered = LowerQuantizers(**model, *plan, warnings);
@@ -73,6 +78,16 @@ TEST(LowerQuantizersTest, StoredModelComputesWhatTheTrainedOneDoes) {
       const Lowered lowered = Lower(method, bits);
       // A sum in another order may fall to the other side of a tie in a few samples; another zero point, scale or bias would
       // show in all.
+      const at::Tensor largest = (lowered.trained - lowered.stored).abs().amax(1);
+      EXPECT_LE(largest.gt(1e-4).sum().item<int64_t>(), 10) << v1::QuantizerMethod_Name(method) << " at " << bits << " bits";
+    }
+  }
+}
+
+TEST(LowerQuantizersTest, LearnedRangesOfWeightsAreStored) {
+  for (const v1::QuantizerMethod method : {v1::CHANNEL_LSQ, v1::LSQ, v1::CHANNEL_MSE}) {
+    for (const int bits : {8, 3}) {
+      const Lowered lowered = Lower(v1::PACT_TWO_SIDED, bits, method);
       const at::Tensor largest = (lowered.trained - lowered.stored).abs().amax(1);
       EXPECT_LE(largest.gt(1e-4).sum().item<int64_t>(), 10) << v1::QuantizerMethod_Name(method) << " at " << bits << " bits";
     }

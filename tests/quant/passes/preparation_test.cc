@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "config/config_rules.h"
 #include "quant/passes/fold_constants.h"
 #include "quant/passes/fuse_matmul_add.h"
 #include "quant/passes/pass_runner.h"
@@ -192,6 +193,17 @@ TEST(PassRunnerTest, ReportsEveryPreparationPass) {
   ASSERT_TRUE(reports.ok()) << reports.status();
   EXPECT_EQ(reports->size(), PreparationPasses().size());
   EXPECT_EQ(reports->back().nodes_after, 1);
+}
+
+TEST(ConfiguredPassesTest, NoneByDefaultAndBiasesAfterEqualization) {
+  v1::QuantizationConfig config;
+  FillDefaults(config);
+  EXPECT_TRUE(ConfiguredPasses(config).empty());
+  config.mutable_weights()->set_equalize(true);
+  config.mutable_calibration()->set_bias_correction(true);
+  std::vector<std::string> names;
+  for (const Pass& pass : ConfiguredPasses(config)) names.push_back(pass.name);
+  EXPECT_THAT(names, ElementsAre("equalize_layers", "own_biases"));
 }
 
 }  // namespace

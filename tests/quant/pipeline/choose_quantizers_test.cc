@@ -6,26 +6,11 @@
 #include <limits>
 
 #include "config/config_rules.h"
-#include "quant/data/dataset.h"
 #include "quant/pipeline/calibrate.h"
+#include "tests/quant/rows_dataset.h"
 
 namespace pactory::quant {
 namespace {
-
-class RowsDataset : public Dataset {
- public:
-  explicit RowsDataset(at::Tensor rows) : rows_(std::move(rows)) {}
-  int64_t size() const override { return rows_.size(0); }
-  std::vector<int64_t> sample_shape() const override { return {rows_.size(1)}; }
-  at::Tensor labels() const override { return {}; }
-  absl::StatusOr<Batch> Read(absl::Span<const int64_t> indices) const override {
-    const at::Tensor picked = at::tensor(at::ArrayRef<int64_t>(indices.data(), indices.size()), at::kLong);
-    return Batch{rows_.index_select(0, picked), {}};
-  }
-
- private:
-  at::Tensor rows_;
-};
 
 v1::QuantizationConfig Config(v1::QuantizerMethod method) {
   v1::QuantizationConfig config;
@@ -73,6 +58,19 @@ TEST(ChooseQuantizersTest, AlphaInitReplacesTheCalibratedRangeOfLearnedMethodsOn
   EXPECT_EQ((*ChooseQuantizers(Plan(), Histograms(), PlainQatBaseline(config)))[0].method, v1::MOVING_AVERAGE_ABS_MAX);
 }
 
+TEST(ChooseQuantizersTest, BaselinesMeasureWeightsAndChangeNoneOfThemBeforehand) {
+  v1::QuantizationConfig config = Config(v1::PACT_TWO_SIDED);
+  config.mutable_weights()->set_method(v1::CHANNEL_LSQ);
+  config.mutable_calibration()->set_bias_correction(true);
+  EXPECT_EQ((*ChooseQuantizers(Plan(), Histograms(), config))[2].method, v1::CHANNEL_LSQ);
+  for (const v1::QuantizationConfig& baseline : {PtqBaseline(config), PlainQatBaseline(config)}) {
+    const auto specs = ChooseQuantizers(Plan(), Histograms(), baseline);
+    EXPECT_EQ((*specs)[2].method, v1::ABS_MAX);
+    EXPECT_EQ((*specs)[2].channel_axis, 0);
+    EXPECT_FALSE(baseline.calibration().bias_correction());
+  }
+}
+
 TEST(ChooseQuantizersTest, UnmeasuredActivationsAreAFault) {
   EXPECT_EQ(ChooseQuantizers(Plan(), {}, Config(v1::PACT)).status().code(), absl::StatusCode::kInternal);
 }
@@ -106,10 +104,12 @@ TEST(CalibrateTest, HistogramsSeeTheFloatValuesOfTheAskedSamples) {
   at::Tensor rows = at::rand({50, 3}) - 0.5;
   const auto all = Calibrate(Scaled(), RowsDataset(rows), {.samples = 100, .batch_size = 8});
   ASSERT_TRUE(all.ok()) << all.status();
-  EXPECT_EQ(all->at("s").count(), 150);
-  EXPECT_FLOAT_EQ(all->at("s").abs_max(), (rows * 2).abs().max().item<float>());
+  EXPECT_EQ(all->histograms.at("s").count(), 150);
+  EXPECT_FLOAT_EQ(all->histograms.at("s").abs_max(), (rows * 2).abs().max().item<float>());
+  EXPECT_EQ(all->traces.at("s").batches(), 7);
+  EXPECT_EQ(all->traces.at("s").largest_sample(), rows.abs().amax({1}).argmax().item<int64_t>());
   const auto some = Calibrate(Scaled(), RowsDataset(rows), {.samples = 10, .batch_size = 8});
-  EXPECT_EQ(some->at("s").count(), 30);
+  EXPECT_EQ(some->histograms.at("s").count(), 30);
 }
 
 TEST(CalibrateTest, ValuesThatAreNotFiniteAreNamed) {

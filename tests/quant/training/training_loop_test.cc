@@ -49,7 +49,8 @@ struct Fixture {
   std::unique_ptr<QuantizedModel> model;
   TrainingTask task;
 
-  explicit Fixture(v1::QuantizerMethod method = v1::PACT_TWO_SIDED, int steps = 60) {
+  explicit Fixture(v1::QuantizerMethod method = v1::PACT_TWO_SIDED, int steps = 60,
+                   v1::QuantizerMethod weight_method = v1::CHANNEL_ABS_MAX) {
     v1::QuantizationConfig config;
     FillDefaults(config);
     config.mutable_activations()->set_method(method);
@@ -61,7 +62,7 @@ struct Fixture {
       specs.push_back({.id = placement.id, .method = method, .threshold = 1.5});
     }
     for (const WeightPlacement& placement : plan->weights) {
-      specs.push_back({.id = placement.id, .method = v1::CHANNEL_ABS_MAX, .target = QuantizerTarget::kWeight,
+      specs.push_back({.id = placement.id, .method = weight_method, .target = QuantizerTarget::kWeight,
                        .channel_axis = placement.channel_axis});
     }
     auto made = QuantizedModel::Create(graph, specs);
@@ -129,6 +130,29 @@ TEST(TrainingLoopTest, ResumedTrainingIsTheSameToTheLastBit) {
     const at::Tensor x = at::randn({9, 6});
     EXPECT_TRUE(at::equal(whole.Run(x), resumed.Run(x)));
   }
+}
+
+TEST(TrainingLoopTest, RangesOfWeightsAreLearnedByChannelAndResumeToTheLastBit) {
+  Fixture whole(v1::LSQ, 60, v1::CHANNEL_LSQ), resumed(v1::LSQ, 60, v1::CHANNEL_LSQ);
+  Checkpoint middle;
+  TrainingHooks hooks;
+  hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
+    if (step == 30) middle = *ParseCheckpoint(SerializeCheckpoint(checkpoint));
+    return absl::OkStatus();
+  };
+  const auto history = TrainingLoop(*whole.model, whole.task, BatchOf).Run(hooks);
+  ASSERT_TRUE(history.ok()) << history.status();
+  ASSERT_EQ(history->alpha_names, (std::vector<std::string>{"r", "x", "w1/range", "w2/range"}));
+  const at::Tensor ranges = *whole.model->Find("w1")->learned()[0].tensor;
+  EXPECT_EQ(ranges.numel(), 8);
+  EXPECT_GT((ranges - ranges[0]).abs().max().item<double>(), 1e-3);
+  EXPECT_NEAR(history->alphas.back().values[2], ranges.mean().item<double>(), 1e-6);
+  TrainingLoop loop(*resumed.model, resumed.task, BatchOf);
+  ASSERT_TRUE(loop.Restore(middle).ok()) << loop.Restore(middle);
+  ASSERT_TRUE(loop.Run({}).ok());
+  EXPECT_TRUE(at::equal(ranges, *resumed.model->Find("w1")->learned()[0].tensor));
+  const at::Tensor x = at::randn({9, 6});
+  EXPECT_TRUE(at::equal(whole.Run(x), resumed.Run(x)));
 }
 
 TEST(TrainingLoopTest, OneBadBatchRollsBackHalvesTheRateAndGoesOn) {

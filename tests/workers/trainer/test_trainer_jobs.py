@@ -141,6 +141,8 @@ def test_reported_alpha_is_the_exported_scale_and_moved(pact):
         assert quantizer["scale"] == pytest.approx(quantizer["alpha"] / steps, rel=1e-5)
         assert min(abs(scale - quantizer["scale"]) for scale in scales) <= 1e-6 * quantizer["scale"]
         assert 0 <= quantizer["clipped_share"] < 0.5
+        assert 1 <= quantizer["stable_after_batches"] <= quantizer["calibration_batches"] == 16
+        assert 0 <= quantizer["largest_sample"] < 256
     assert any(q["alpha"] != pytest.approx(q["alpha_initial"], rel=1e-3) for q in activations)
 
 
@@ -209,6 +211,41 @@ def test_grid_of_every_method_survives_the_export(material, tmp_path, method, bi
         assert any(0 < zero < 2 ** (bits - 1) for zero in zero_points), zero_points
     else:
         assert zero_points == {128}
+
+
+@pytest.mark.parametrize("method", ["CHANNEL_LSQ", "LSQ"])
+def test_learned_ranges_of_weights_are_the_exported_scales(material, tmp_path, method):
+    done = quantize(material, tmp_path, "--preset", "pact_int8", "--set", f"weights.method={method}", "--set",
+                    "training.learning_rate=2e-3", "--set", "training.steps=20", "--set", "training.batch_size=16")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["agreement"]["top1"] >= 0.98 and report["deployed"]["metric"] >= 0.85
+    tensors = [numpy_helper.to_array(t) for t in onnx.load(tmp_path / "model.int8.onnx").graph.initializer]
+    stored = {np.float32(tensor).tobytes() for tensor in tensors if tensor.dtype == np.float32}
+    weights = [q for q in report["quantizers"] if q["target"] == "weight"]
+    assert len(weights) == 4
+    for quantizer in weights:
+        assert quantizer["alpha"] != 1 and quantizer["alpha_initial"] == 1
+        assert (np.size(quantizer["scale"]) == 1) == (method == "LSQ")
+        assert np.float32(quantizer["scale"]).tobytes() in stored
+
+
+def test_learned_rounding_is_what_is_stored(material, tmp_path):
+    done = quantize(material, tmp_path, "--preset", "adaround_w4a8", "--set", "weights.adaround.steps=100", "--set",
+                    "training.batch_size=16")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["qat"] is None and report["agreement"]["top1"] >= 0.98 and report["deployed"]["metric"] > 0.8
+    assert {"learn_rounding", "correct_biases"} <= set(report["timing"])
+    uploaded = {t.name: numpy_helper.to_array(t) for t in onnx.load(material / "m.onnx").graph.initializer}
+    scales = {q["name"]: np.float32(q["scale"]) for q in report["quantizers"] if q["target"] == "weight"}
+    stored = [numpy_helper.to_array(t) for t in onnx.load(tmp_path / "model.int8.onnx").graph.initializer]
+    for name, largest in (("w2", 7), ("w3", 7)):
+        steps = uploaded[name] / scales[name].reshape(-1, 1, 1, 1)
+        rounded = next(t for t in stored if t.dtype == np.int8 and t.shape == steps.shape)
+        inside = np.abs(steps) <= largest
+        assert np.abs(rounded).max() <= largest and np.abs(rounded - steps)[inside].max() <= 1.0001
+        assert (rounded != np.round(steps))[inside].any()
 
 
 def test_post_training_quantization_needs_no_training(material, tmp_path):
