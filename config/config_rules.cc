@@ -78,7 +78,21 @@ absl::Status CheckActivations(const v1::ActivationConfig& activations) {
   PACTORY_RETURN_IF_ERROR(CheckRange("activations.alpha.init", activations.alpha().init(), 0, 1e6));
   PACTORY_RETURN_IF_ERROR(CheckRange("activations.alpha.learning_rate_multiplier",
                                      activations.alpha().learning_rate_multiplier(), 0, 1e6));
+  PACTORY_RETURN_IF_ERROR(CheckRange("activations.alpha.momentum", activations.alpha().momentum(), 0, 0.9999));
+  PACTORY_RETURN_IF_ERROR(CheckRange("activations.alpha.weight_decay", activations.alpha().weight_decay(), 0, 100));
   return CheckRange("activations.alpha.l2", activations.alpha().l2(), 0, 1e3);
+}
+
+absl::Status CheckDistillationTargets(const v1::TrainingConfig& training) {
+  for (int i = 0; i < training.distillation_targets_size(); ++i) {
+    const v1::DistillationTarget& target = training.distillation_targets(i);
+    const std::string path = absl::StrCat("training.distillation_targets[", i, "].");
+    if (target.name().empty()) {
+      return InvalidField(absl::StrCat(path, "name"), "must name a tensor or the node that writes it; `*` stands for any characters");
+    }
+    PACTORY_RETURN_IF_ERROR(CheckRange(absl::StrCat(path, "weight").c_str(), target.weight(), 0, 1e6));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckTraining(const v1::TrainingConfig& training) {
@@ -90,6 +104,14 @@ absl::Status CheckTraining(const v1::TrainingConfig& training) {
   PACTORY_RETURN_IF_ERROR(CheckRange("training.momentum", training.momentum(), 0, 0.9999));
   PACTORY_RETURN_IF_ERROR(CheckRange("training.weight_decay", training.weight_decay(), 0, 100));
   PACTORY_RETURN_IF_ERROR(CheckRange("training.warmup_steps", training.warmup_steps(), 0, training.steps()));
+  if (!(training.label_smoothing() >= 0 && training.label_smoothing() < 1)) {
+    return InvalidField("training.label_smoothing", absl::StrCat("must be from 0 to below 1, not ", training.label_smoothing()));
+  }
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.schedule_every", training.schedule_every(), 1, 1e8));
+  if (!(training.schedule_factor() > 0 && training.schedule_factor() <= 1)) {
+    return InvalidField("training.schedule_factor", absl::StrCat("must be above 0 and at most 1, not ", training.schedule_factor()));
+  }
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.ema_decay", training.ema_decay(), 0, 0.999999));
   PACTORY_RETURN_IF_ERROR(CheckRange("training.clip_gradient_norm", training.clip_gradient_norm(), 0, 1e9));
   PACTORY_RETURN_IF_ERROR(CheckRange("training.distillation_loss_weight", training.distillation_loss_weight(), 0, 1e6));
   if (training.has_task_loss_weight()) {
@@ -103,8 +125,32 @@ absl::Status CheckTraining(const v1::TrainingConfig& training) {
     return InvalidField("training.distillation_temperature",
                         absl::StrCat("must be above 0 and at most 1000, not ", training.distillation_temperature()));
   }
+  PACTORY_RETURN_IF_ERROR(CheckDistillationTargets(training));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.batch_norm_freeze_at", training.batch_norm_freeze_at(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(
+      CheckRange("training.batch_norm_reestimation_batches", training.batch_norm_reestimation_batches(), 0, 1e6));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.max_seconds", training.max_seconds(), 0, 1e8));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.stop_at_metric_drop", training.stop_at_metric_drop(), -1, 1));
+  if (training.has_stop_at_metric_drop() && training.evaluate_every() == 0) {
+    return InvalidField("training.stop_at_metric_drop", "needs evaluations on the way; set training.evaluate_every above 0");
+  }
+  if (training.exploding_loss_factor() != 0) {
+    PACTORY_RETURN_IF_ERROR(CheckRange("training.exploding_loss_factor", training.exploding_loss_factor(), 1, 1e9));
+  }
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.record_every", training.record_every(), 1, 1e8));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.warn_clipped_share", training.warn_clipped_share(), 0, 1));
   PACTORY_RETURN_IF_ERROR(CheckRange("training.evaluate_every", training.evaluate_every(), 0, 1e8));
   return CheckRange("training.checkpoint_every", training.checkpoint_every(), 1, 1e8);
+}
+
+absl::Status CheckAugmentation(const v1::AugmentationConfig& augmentation) {
+  PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.horizontal_flip", augmentation.horizontal_flip(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.vertical_flip", augmentation.vertical_flip(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.crop_padding", augmentation.crop_padding(), 0, 4096));
+  PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.min_crop_area", augmentation.min_crop_area(), 1e-3, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.zoom", augmentation.zoom(), 0, 0.9));
+  PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.brightness", augmentation.brightness(), 0, 1));
+  return CheckRange("preprocess.augmentation.contrast", augmentation.contrast(), 0, 1);
 }
 
 absl::Status CheckPreprocess(const v1::PreprocessConfig& preprocess) {
@@ -115,7 +161,7 @@ absl::Status CheckPreprocess(const v1::PreprocessConfig& preprocess) {
   if (preprocess.has_scale()) PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.scale", preprocess.scale(), -1e9, 1e9));
   if (preprocess.has_height()) PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.height", preprocess.height(), 1, 16384));
   if (preprocess.has_width()) PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.width", preprocess.width(), 1, 16384));
-  return absl::OkStatus();
+  return CheckAugmentation(preprocess.augmentation());
 }
 
 absl::Status CheckOverrides(const QuantizationConfig& config) {
@@ -161,6 +207,7 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT(alpha, init, 0);
   PACTORY_DEFAULT(alpha, learning_rate_multiplier, 10);
   PACTORY_DEFAULT(alpha, l2, 1e-4);
+  PACTORY_DEFAULT(alpha, weight_decay, 0);
   auto* calibration = config.mutable_calibration();
   PACTORY_DEFAULT(calibration, samples, 512);
   PACTORY_DEFAULT_ENUM(calibration, threshold, v1::CalibrationConfig::MSE);
@@ -171,24 +218,52 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT(training, steps, 300);
   PACTORY_DEFAULT(training, batch_size, 32);
   PACTORY_DEFAULT(training, learning_rate, 1e-4);
-  PACTORY_DEFAULT_ENUM(training, optimizer, v1::TrainingConfig::ADAM);
+  PACTORY_DEFAULT_ENUM(training, optimizer, v1::TrainingConfig::ADAMW);
   PACTORY_DEFAULT(training, momentum, 0.9);
   PACTORY_DEFAULT(training, weight_decay, 1e-5);
   PACTORY_DEFAULT_ENUM(training, schedule, v1::TrainingConfig::COSINE);
   PACTORY_DEFAULT(training, warmup_steps, 0);
+  PACTORY_DEFAULT_ENUM(training, task_loss, v1::TrainingConfig::CROSS_ENTROPY);
+  PACTORY_DEFAULT(training, label_smoothing, 0);
+  PACTORY_DEFAULT(training, nesterov, false);
+  PACTORY_DEFAULT(training, schedule_every, std::max(1, training->steps() / 3));
+  PACTORY_DEFAULT(training, schedule_factor, 0.1);
+  PACTORY_DEFAULT(training, ema_decay, 0);
   PACTORY_DEFAULT(training, clip_gradient_norm, 1);
   // task_loss_weight stays absent: its default depends on whether the data has labels.
   PACTORY_DEFAULT(training, distillation_loss_weight, 1);
   PACTORY_DEFAULT(training, distillation_temperature, 1);
+  for (auto& target : *training->mutable_distillation_targets()) {
+    PACTORY_DEFAULT_ENUM(&target, divergence, v1::DistillationTarget::AUTO);
+    PACTORY_DEFAULT(&target, weight, 1);
+  }
   PACTORY_DEFAULT(training, seed, 1);
   PACTORY_DEFAULT(training, evaluate_every, 0);
   PACTORY_DEFAULT(training, checkpoint_every, std::max(10, training->steps() / 20));
+  PACTORY_DEFAULT_ENUM(training, batch_norm, v1::TrainingConfig::FOLDED);
+  PACTORY_DEFAULT(training, batch_norm_freeze_at, 0.5);
+  PACTORY_DEFAULT(training, batch_norm_reestimation_batches, 0);
+  // Who cuts training short may cut it anywhere.
+  PACTORY_DEFAULT_ENUM(training, keep, training->max_seconds() > 0 ? v1::TrainingConfig::BEST : v1::TrainingConfig::LAST);
+  PACTORY_DEFAULT(training, max_seconds, 0);
+  // stop_at_metric_drop stays absent: every number asks for an end.
+  PACTORY_DEFAULT(training, exploding_loss_factor, 10);
+  PACTORY_DEFAULT(training, record_every, std::max(10, training->steps() / 100));
+  PACTORY_DEFAULT(training, warn_clipped_share, 0.1);
   PACTORY_DEFAULT(training, plain_qat_baseline, false);
   PACTORY_DEFAULT(training, halve_batch_on_out_of_memory, true);
   auto* preprocess = config.mutable_preprocess();
   // scale, height and width stay absent: they depend on the data and the model.
   PACTORY_DEFAULT_ENUM(preprocess, channel_order, v1::PreprocessConfig::RGB);
   PACTORY_DEFAULT(preprocess, keep_ratio, false);
+  auto* augmentation = preprocess->mutable_augmentation();
+  PACTORY_DEFAULT(augmentation, horizontal_flip, 0);
+  PACTORY_DEFAULT(augmentation, vertical_flip, 0);
+  PACTORY_DEFAULT(augmentation, crop_padding, 0);
+  PACTORY_DEFAULT(augmentation, min_crop_area, 1);
+  PACTORY_DEFAULT(augmentation, zoom, 0);
+  PACTORY_DEFAULT(augmentation, brightness, 0);
+  PACTORY_DEFAULT(augmentation, contrast, 0);
   PACTORY_DEFAULT(config.mutable_evaluation(), batch_size, 64);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), profile, v1::ExportConfig::ORT_CPU);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), target, v1::ExportConfig::X86);

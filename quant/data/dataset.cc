@@ -20,7 +20,7 @@ int64_t Dataset::classes_seen() const {
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, const v1::PreprocessConfig& preprocess,
-                                                     const ValueInfo& input) {
+                                                     const ValueInfo& input, const std::vector<std::string>& target_names) {
   PACTORY_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
   std::unique_ptr<Dataset> dataset;
   const absl::Status status = GuardTorch("data", [&]() -> absl::Status {
@@ -30,7 +30,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, co
     // Zip archives begin with a member's header, or are empty.
     const absl::string_view magic = file.bytes().substr(0, 4);
     if (magic == absl::string_view("PK\x03\x04", 4) || magic == absl::string_view("PK\x05\x06", 4)) {
-      PACTORY_ASSIGN_OR_RETURN(dataset, OpenNpzDataset(std::move(file), preprocess, input));
+      PACTORY_ASSIGN_OR_RETURN(dataset, OpenNpzDataset(std::move(file), preprocess, input, target_names));
     } else {
       PACTORY_ASSIGN_OR_RETURN(dataset, OpenTarDataset(std::move(file), preprocess, input));
     }

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,8 @@ struct Batch {
   at::Tensor x;
   /// int64, N; undefined where the data has no labels.
   at::Tensor y;
+  /// float32, N x any shape, by name: what regression outputs are compared with.
+  std::map<std::string, at::Tensor> targets = {};
 };
 
 /// A set of samples.
@@ -38,16 +41,22 @@ class Dataset {
   /// Reads samples by index. INVALID_ARGUMENT names the file and the sample that can't be read.
   virtual absl::StatusOr<Batch> Read(absl::Span<const int64_t> indices) const = 0;
 
+  /// Shapes of the targets, without the batch dimension, by name.
+  virtual std::map<std::string, std::vector<int64_t>> targets() const { return {}; }
+
   bool has_labels() const { return labels().defined(); }
   /// Largest label + 1; 0 where there are none.
   int64_t classes_seen() const;
 };
 
-/// Opens a dataset: `.npz` (x and, where there are labels, y) or a WebDataset tar (`key.jpg|png` beside `key.cls`),
+/// Opens a dataset: `.npz` (x and, where there are labels, integers y) or a WebDataset tar (`key.jpg|png` beside `key.cls`),
 /// told apart by content, for a model whose (image or feature) input is `input`. INVALID_ARGUMENT names the file, the
-/// array and the index of what is wrong: an empty set, a shape that does not fit the input, NaN or infinity in x.
+/// array and the index of what is wrong: an empty set, a shape that does not fit the input, NaN or infinity.
+///
+/// `target_names`: outputs of a regression model. An .npz's arrays of these names are targets then, `y` that of the first one,
+/// and there are no labels.
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, const v1::PreprocessConfig& preprocess,
-                                                     const ValueInfo& input);
+                                                     const ValueInfo& input, const std::vector<std::string>& target_names = {});
 
 /// Checks every label against the model's number of classes; INVALID_ARGUMENT names `path`, the first bad index and
 /// label.

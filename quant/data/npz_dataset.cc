@@ -62,7 +62,7 @@ absl::Status CheckShape(const std::vector<int64_t>& shape, const ValueInfo& inpu
                                                  " input=", Text(input.dims), " name=", input.name, hint));
 }
 
-absl::Status CheckFinite(const NpyArray& x) {
+absl::Status CheckFinite(const NpyArray& x, absl::string_view name) {
   if (!at::isFloatingType(x.type())) return absl::OkStatus();
   const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 22) / std::max<int64_t>(1, x.row_bytes()));
   std::vector<int64_t> indices(chunk);
@@ -72,9 +72,18 @@ absl::Status CheckFinite(const NpyArray& x) {
     const at::Tensor finite = at::isfinite(x.Rows(indices.data(), count)).reshape({count, -1}).all(1);
     if (finite.all().item<bool>()) continue;
     const int64_t bad = at::nonzero(finite.logical_not())[0].item<int64_t>() + first;
-    return absl::InvalidArgumentError(absl::StrCat("array x must be finite, it holds NaN or infinity: index=", bad));
+    return absl::InvalidArgumentError(absl::StrCat("array ", name, " must be finite, it holds NaN or infinity: index=", bad));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckTarget(const NpyArray& array, absl::string_view name, int64_t samples) {
+  const std::vector<int64_t>& shape = array.header.shape;
+  if (shape.empty() || shape[0] != samples) {
+    return absl::InvalidArgumentError(absl::StrCat("array ", name, " must have one target for each sample of x: shape=",
+                                                   Text(shape), " samples=", samples));
+  }
+  return CheckFinite(array, name);
 }
 
 absl::StatusOr<at::Tensor> ReadLabels(const NpyArray& y, const NpyArray& x) {
@@ -91,14 +100,23 @@ absl::StatusOr<at::Tensor> ReadLabels(const NpyArray& y, const NpyArray& x) {
 
 class NpzDataset : public Dataset {
  public:
-  NpzDataset(MappedFile file, LoadedArray x, at::Tensor labels, Preprocess preprocess)
-      : file_(std::move(file)), x_(std::move(x)), labels_(std::move(labels)), preprocess_(std::move(preprocess)) {}
+  NpzDataset(MappedFile file, LoadedArray x, at::Tensor labels, std::map<std::string, LoadedArray> targets, Preprocess preprocess)
+      : file_(std::move(file)),
+        x_(std::move(x)),
+        labels_(std::move(labels)),
+        targets_(std::move(targets)),
+        preprocess_(std::move(preprocess)) {}
 
   int64_t size() const override { return x_.array.header.shape[0]; }
   std::vector<int64_t> sample_shape() const override {
     return std::vector<int64_t>(x_.array.header.shape.begin() + 1, x_.array.header.shape.end());
   }
   at::Tensor labels() const override { return labels_; }
+  std::map<std::string, std::vector<int64_t>> targets() const override {
+    std::map<std::string, std::vector<int64_t>> shapes;
+    for (const auto& [name, loaded] : targets_) shapes[name] = {loaded.array.header.shape.begin() + 1, loaded.array.header.shape.end()};
+    return shapes;
+  }
 
   absl::StatusOr<Batch> Read(absl::Span<const int64_t> indices) const override {
     for (const int64_t index : indices) {
@@ -112,21 +130,24 @@ class NpzDataset : public Dataset {
     if (labels_.defined()) {
       batch.y = at::index_select(labels_, 0, at::tensor(at::ArrayRef<int64_t>(indices.data(), count), at::kLong));
     }
+    for (const auto& [name, loaded] : targets_) batch.targets[name] = loaded.array.Rows(indices.data(), count).to(at::kFloat);
     return batch;
   }
 
  private:
-  // Holds the memory that x_ reads.
+  // Holds the memory that the arrays read.
   MappedFile file_;
   LoadedArray x_;
   at::Tensor labels_;
+  std::map<std::string, LoadedArray> targets_;
   Preprocess preprocess_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenNpzDataset(MappedFile file, const v1::PreprocessConfig& preprocess,
-                                                        const ValueInfo& input) {
+                                                        const ValueInfo& input,
+                                                        const std::vector<std::string>& target_names) {
   PACTORY_ASSIGN_OR_RETURN(const std::vector<ZipMember> members, ReadZipDirectory(Ranged(file.bytes())));
   const ZipMember* x_member = FindArray(members, "x");
   if (x_member == nullptr) {
@@ -139,9 +160,18 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenNpzDataset(MappedFile file, const v
   const NpyHeader& header = x.array.header;
   PACTORY_RETURN_IF_ERROR(CheckSampleArray(header));
   PACTORY_RETURN_IF_ERROR(CheckShape(header.shape, input));
-  PACTORY_RETURN_IF_ERROR(CheckFinite(x.array));
+  PACTORY_RETURN_IF_ERROR(CheckFinite(x.array, "x"));
   at::Tensor labels;
-  if (const ZipMember* y_member = FindArray(members, "y"); y_member != nullptr) {
+  std::map<std::string, LoadedArray> targets;
+  for (size_t i = 0; i < target_names.size(); ++i) {
+    const ZipMember* member = FindArray(members, target_names[i]);
+    if (member == nullptr && i == 0) member = FindArray(members, "y");
+    if (member == nullptr) continue;
+    PACTORY_ASSIGN_OR_RETURN(LoadedArray target, Load(file.bytes(), *member));
+    PACTORY_RETURN_IF_ERROR(CheckTarget(target.array, member->name, header.shape[0]));
+    targets.emplace(target_names[i], std::move(target));
+  }
+  if (const ZipMember* y_member = FindArray(members, "y"); y_member != nullptr && target_names.empty()) {
     PACTORY_ASSIGN_OR_RETURN(const LoadedArray y, Load(file.bytes(), *y_member));
     PACTORY_ASSIGN_OR_RETURN(labels, ReadLabels(y.array, x.array));
   }
@@ -149,7 +179,7 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenNpzDataset(MappedFile file, const v
   const double scale = header.kind == NpyKind::kUnsigned ? 1.0 / 255 : 1.0;
   PACTORY_ASSIGN_OR_RETURN(Preprocess ready, Preprocess::Create(preprocess, scale, channels));
   return std::unique_ptr<Dataset>(
-      new NpzDataset(std::move(file), std::move(x), std::move(labels), std::move(ready)));
+      new NpzDataset(std::move(file), std::move(x), std::move(labels), std::move(targets), std::move(ready)));
 }
 
 }  // namespace pactory::quant

@@ -1,8 +1,10 @@
-// Datasets in NumPy's .npz: `x` (N x the model's input) and, where there are labels, `y` (N integers). Used by
-// OpenDataset.
+// Datasets in NumPy's .npz: `x` (N x the model's input) and, where there are labels, `y` (N integers), or targets of
+// regression. Used by OpenDataset.
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "quant/data/dataset.h"
@@ -13,6 +15,7 @@ namespace pactory::quant {
 /// Opens an .npz as OpenDataset says. Stored arrays are read from the mapped file; deflated ones are inflated into
 /// memory.
 absl::StatusOr<std::unique_ptr<Dataset>> OpenNpzDataset(MappedFile file, const v1::PreprocessConfig& preprocess,
-                                                        const ValueInfo& input);
+                                                        const ValueInfo& input,
+                                                        const std::vector<std::string>& target_names);
 
 }  // namespace pactory::quant

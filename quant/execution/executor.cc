@@ -52,7 +52,7 @@ absl::StatusOr<Kernel> BindNode(const Graph& graph, const Node& node, const Kern
   return kernel;
 }
 
-// Names of the 4-d weights that the graph's weighted ops read, directly or through a quantizer.
+// Names of the 4-d weights that the graph's weighted ops read, directly or through quantizers and what folds into them.
 std::vector<std::string> ImageWeights(const Graph& graph) {
   std::vector<std::string> names;
   for (const Node& node : graph.nodes) {
@@ -60,8 +60,10 @@ std::vector<std::string> ImageWeights(const Graph& graph) {
     const OpDefinition* op = FindOp(graph, node);
     if (op->role != QuantizationRole::kWeighted || op->weight_input >= static_cast<int>(node.inputs.size())) continue;
     std::string name = node.inputs[op->weight_input];
-    if (const Node* quantizer = graph.Producer(name); quantizer != nullptr && IsPactory(*quantizer)) {
-      name = quantizer->inputs.empty() ? "" : quantizer->inputs[0];
+    const Node* before = graph.Producer(name);
+    while (before != nullptr && IsPactory(*before) && !before->inputs.empty()) {
+      name = before->inputs[0];
+      before = graph.Producer(name);
     }
     const auto weight = graph.initializers.find(name);
     if (weight == graph.initializers.end()) continue;

@@ -54,6 +54,15 @@ struct ValueInfo {
   bool rank_known = true;
 };
 
+/// What FoldBatchNorm took into a node, by output channel: y = (conv(x, w) - mean) / sqrt(variance + epsilon) * gamma + beta with the
+/// weight as it was before.
+struct FoldedBatchNorm {
+  at::Tensor gamma, beta, mean, variance;
+  double epsilon = 0;
+  /// The weight after folding: a pass that puts another in its place makes the record void.
+  at::Tensor weight;
+};
+
 /// A graph in topological order.
 class Graph {
  public:
@@ -69,6 +78,8 @@ class Graph {
   std::map<std::string, at::Tensor> initializers;
   /// In topological order.
   std::vector<Node> nodes;
+  /// By node name, so that training can take them out again.
+  std::map<std::string, FoldedBatchNorm> folded_batch_norms;
 
   /// Opset version of the default domain.
   int64_t opset() const;

@@ -98,30 +98,9 @@ std::optional<Affine> ReadArithmetic(const Graph& graph, const Node& node, const
   return Affine{ones, -values};
 }
 
-// w' = w * scale along the output channels.
-at::Tensor ScaledWeight(const Node& node, const at::Tensor& weight, const at::Tensor& scale) {
-  const at::Tensor precise = weight.to(at::kDouble);
-  if (Is(node, "Gemm")) {
-    return node.IntOr("transB", 0) != 0 ? precise * scale.unsqueeze(1) : precise * scale.unsqueeze(0);
-  }
-  std::vector<int64_t> shape(weight.dim(), 1);
-  if (Is(node, "Conv")) {
-    shape[0] = -1;
-    return precise * scale.reshape(shape);
-  }
-  // ConvTranspose's weight is (in, out / group, ...): each group's inputs see that group's output channels.
-  const int64_t group = node.IntOr("group", 1);
-  std::vector<int64_t> split = weight.sizes().vec();
-  split[0] /= group;
-  split.insert(split.begin(), group);
-  shape.insert(shape.begin(), group);
-  shape[2] = weight.size(1);
-  return (precise.reshape(split) * scale.reshape(shape)).reshape(weight.sizes());
-}
-
 void Fold(Graph& graph, Node& node, const Target& target, const Affine& affine) {
   const at::ScalarType type = target.weight.scalar_type();
-  const at::Tensor weight = ScaledWeight(node, target.weight, affine.scale).to(type).contiguous();
+  const at::Tensor weight = ScaleOutputChannels(node, target.weight.to(at::kDouble), affine.scale).to(type).contiguous();
   at::Tensor bias = affine.shift;
   if (target.bias.defined()) bias = bias + target.bias.to(at::kDouble) * affine.scale;
   // The old tensors may have other readers.
@@ -131,7 +110,40 @@ void Fold(Graph& graph, Node& node, const Target& target, const Affine& affine) 
   node.inputs[2] = AddConstant(graph, stem, bias.to(type).contiguous());
 }
 
+// The present BatchNormalization, or what comes behind one that was folded before.
+void Record(Graph& graph, const Node& node, const Node& next, const Target& target, const Affine& affine) {
+  if (const auto found = graph.folded_batch_norms.find(node.name); found != graph.folded_batch_norms.end()) {
+    found->second.gamma = found->second.gamma * affine.scale;
+    found->second.beta = found->second.beta * affine.scale + affine.shift;
+    return;
+  }
+  if (!Is(next, "BatchNormalization")) return;
+  const auto statistic = [&](size_t input) { return ConstantOf(graph, next.inputs[input])->to(at::kDouble).reshape({-1}); };
+  const at::Tensor mean = target.bias.defined() ? statistic(3) - target.bias.to(at::kDouble) : statistic(3);
+  graph.folded_batch_norms[node.name] = {.gamma = statistic(1), .beta = statistic(2), .mean = mean, .variance = statistic(4),
+                                         .epsilon = next.FloatOr("epsilon", 1e-5f), .weight = {}};
+}
+
 }  // namespace
+
+at::Tensor ScaleOutputChannels(const Node& node, const at::Tensor& weight, const at::Tensor& scale) {
+  if (Is(node, "Gemm")) {
+    return node.IntOr("transB", 0) != 0 ? weight * scale.unsqueeze(1) : weight * scale.unsqueeze(0);
+  }
+  std::vector<int64_t> shape(weight.dim(), 1);
+  if (Is(node, "Conv")) {
+    shape[0] = -1;
+    return weight * scale.reshape(shape);
+  }
+  // ConvTranspose's weight is (in, out / group, ...): each group's inputs see that group's output channels.
+  const int64_t group = node.IntOr("group", 1);
+  std::vector<int64_t> split = weight.sizes().vec();
+  split[0] /= group;
+  split.insert(split.begin(), group);
+  shape.insert(shape.begin(), group);
+  shape[2] = weight.size(1);
+  return (weight.reshape(split) * scale.reshape(shape)).reshape(weight.sizes());
+}
 
 absl::Status FoldBatchNorm(Graph& graph) {
   for (Node& node : graph.nodes) {
@@ -147,7 +159,11 @@ absl::Status FoldBatchNorm(Graph& graph) {
           !at::isfinite(affine->shift).all().item<bool>()) {
         break;
       }
+      Record(graph, node, *next, *target, *affine);
       Fold(graph, node, *target, *affine);
+      if (const auto record = graph.folded_batch_norms.find(node.name); record != graph.folded_batch_norms.end()) {
+        record->second.weight = graph.initializers.at(node.inputs[1]);
+      }
       // The folded node's output now comes from here; the folded node itself is left without a reader.
       const std::string unread = graph.UniqueValueName(output);
       node.outputs[0] = next->outputs[0];

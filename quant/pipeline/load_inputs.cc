@@ -7,12 +7,12 @@
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "config/config_rules.h"
+#include "quant/data/augment.h"
 #include "quant/onnx/import.h"
 #include "quant/passes/pass_runner.h"
 #include "quant/pipeline/device.h"
 #include "quant/pipeline/stages.h"
 #include "quant/training/loss.h"
-#include "quant/training/output_head.h"
 
 namespace pactory::quant {
 namespace {
@@ -43,7 +43,6 @@ absl::Status LoadModel(PipelineState& state) {
   if (state.graph.outputs.empty()) return absl::InvalidArgumentError("model must have an output");
   PACTORY_ASSIGN_OR_RETURN(state.fp32, Executor::Create(state.graph));
   state.fp32->To(state.device);
-  state.logits = FindLogits(state.graph);
   PACTORY_ASSIGN_OR_RETURN(state.model_sha256, Sha256HexOfFile(state.job.model_path));
   std::error_code error;
   state.report.fp32_bytes = static_cast<int64_t>(std::filesystem::file_size(state.job.model_path, error));
@@ -52,8 +51,10 @@ absl::Status LoadModel(PipelineState& state) {
 
 absl::Status LoadData(PipelineState& state) {
   const ValueInfo& input = state.graph.inputs[0];
-  PACTORY_ASSIGN_OR_RETURN(state.train, OpenDataset(state.job.train_data_path, state.config.preprocess(), input));
-  PACTORY_ASSIGN_OR_RETURN(state.eval, OpenDataset(state.job.eval_data_path, state.config.preprocess(), input));
+  const std::vector<std::string> targets = TargetNames(state.config.training(), state.graph);
+  PACTORY_RETURN_IF_ERROR(CheckAugmentation(state.config.preprocess(), input));
+  PACTORY_ASSIGN_OR_RETURN(state.train, OpenDataset(state.job.train_data_path, state.config.preprocess(), input, targets));
+  PACTORY_ASSIGN_OR_RETURN(state.eval, OpenDataset(state.job.eval_data_path, state.config.preprocess(), input, targets));
   PACTORY_ASSIGN_OR_RETURN(state.train_sha256, Sha256HexOfFile(state.job.train_data_path));
   PACTORY_ASSIGN_OR_RETURN(state.eval_sha256, Sha256HexOfFile(state.job.eval_data_path));
   state.report.eval_samples = state.eval->size();
@@ -83,9 +84,11 @@ absl::Status ChooseMetric(PipelineState& state) {
   state.report.metric_name = evaluation->metric() == v1::EvaluationConfig::TOP1 ? "top1" : "agreement";
   if (!state.config.training().enabled()) return absl::OkStatus();
   PACTORY_ASSIGN_OR_RETURN(const LossWeights weights,
-                           ReadLossWeights(state.config.training(),
-                                           state.train->has_labels() ? Labels::kPresent : Labels::kAbsent));
+                           ReadLossWeights(state.config.training(), LabelsOf(state)));
   state.config.mutable_training()->set_task_loss_weight(weights.task);
+  if (weights.distillation > 0) {
+    PACTORY_ASSIGN_OR_RETURN(state.targets, ChooseTargets(state.graph, state.config.training()));
+  }
   return absl::OkStatus();
 }
 
@@ -126,6 +129,12 @@ void PlanStages(PipelineState& state) {
 }
 
 }  // namespace
+
+Labels LabelsOf(const PipelineState& state) {
+  const bool regression = state.config.training().task_loss() != v1::TrainingConfig::CROSS_ENTROPY;
+  const bool present = regression ? !state.train->targets().empty() : state.train->has_labels();
+  return present ? Labels::kPresent : Labels::kAbsent;
+}
 
 absl::Status LoadInputs(PipelineState& state) {
   state.meter.Plan("load", 1);

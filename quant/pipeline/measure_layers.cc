@@ -10,6 +10,8 @@
 #include "quant/data/data_order.h"
 #include "quant/guard.h"
 #include "quant/pipeline/stages.h"
+#include "quant/pipeline/warn_of_ranges.h"
+#include "quant/quantizers/clipped.h"
 #include "quant/quantizers/grid.h"
 
 namespace pactory::quant {
@@ -36,14 +38,6 @@ struct Measurements {
   std::map<std::string, Clipped> quantizers;
 };
 
-void AddClipped(const at::Tensor& x, const Quantizer& quantizer, Clipped& counts) {
-  const double scale = quantizer.Scales({}).item<float>();
-  const Grid grid = quantizer.grid();
-  counts.total += x.numel();
-  counts.clipped += x.gt(scale * static_cast<double>(grid.qmax)).sum().item<int64_t>();
-  if (grid.qmin < 0) counts.clipped += x.lt(scale * static_cast<double>(grid.qmin)).sum().item<int64_t>();
-}
-
 absl::Status MeasureBatch(PipelineState& state, const at::Tensor& x, const std::vector<std::string>& outputs,
                           const std::vector<std::string>& activations, Measurements& sums) {
   std::vector<std::string> fetched = outputs;
@@ -60,8 +54,10 @@ absl::Status MeasureBatch(PipelineState& state, const at::Tensor& x, const std::
       sums.layers[outputs[i]].noise += difference.square().sum().item<double>();
     }
     for (size_t i = 0; i < activations.size(); ++i) {
-      AddClipped(quantized[first_reference + outputs.size() + i], *state.trained->Find(activations[i]),
-                 sums.quantizers[activations[i]]);
+      const at::Tensor& x = quantized[first_reference + outputs.size() + i];
+      Clipped& counts = sums.quantizers[activations[i]];
+      counts.clipped += CountClipped(*state.trained->Find(activations[i]), x);
+      counts.total += x.numel();
     }
     return absl::OkStatus();
   });
@@ -160,6 +156,7 @@ absl::Status MeasureLayers(PipelineState& state) {
   }
   ReportQuantizers(state, sums);
   ReportLayers(state, sums);
+  for (std::string& warning : WarnOfRanges(state.report.quantizers, state.config)) state.report.warnings.push_back(std::move(warning));
   return absl::OkStatus();
 }
 

@@ -20,7 +20,7 @@
 #include "quant/quantizers/quantized_model.h"
 #include "quant/report/report.h"
 #include "quant/training/checkpoint.h"
-#include "quant/training/teacher.h"
+#include "quant/training/distillation.h"
 
 namespace pactory::quant {
 
@@ -41,7 +41,7 @@ struct PipelineState {
   std::unique_ptr<Dataset> train, eval;
   /// Prepared for quantization, in float.
   Graph graph;
-  std::string logits;
+  std::vector<DistillationTarget> targets;
   std::unique_ptr<Executor> fp32;
   std::optional<Checkpoint> resume;
 
@@ -54,7 +54,6 @@ struct PipelineState {
   QuantizationPlan plan;
   std::map<std::string, AbsHistogram> histograms;
   std::map<std::string, RangeTrace> traces;
-  std::unique_ptr<Teacher> teacher;
 
   /// Set by TrainModel (or, without training, by the PTQ stage): the model that is exported, and its answers.
   std::unique_ptr<QuantizedModel> trained;

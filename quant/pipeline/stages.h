@@ -6,6 +6,7 @@
 #include "pactory/v1/quantization.pb.h"
 #include "quant/evaluation/accuracy.h"
 #include "quant/pipeline/pipeline_state.h"
+#include "quant/training/loss.h"
 
 namespace pactory::quant {
 
@@ -44,6 +45,9 @@ absl::Status CheckGates(const PipelineState& state);
 
 /// Writes report.json, report.html and manifest.json.
 absl::Status WriteReports(PipelineState& state);
+
+/// Returns whether the training data has what the task's loss needs.
+Labels LabelsOf(const PipelineState& state);
 
 /// Returns the job's metric of some answers on the evaluation set.
 absl::StatusOr<Accuracy> MeasureMetric(const PipelineState& state, const at::Tensor& answers);

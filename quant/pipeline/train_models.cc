@@ -1,3 +1,6 @@
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -7,11 +10,16 @@
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "quant/data/augment.h"
 #include "quant/data/data_order.h"
+#include "quant/guard.h"
+#include "quant/passes/unfold_batch_norm.h"
 #include "quant/pipeline/choose_quantizers.h"
 #include "quant/pipeline/make_quantized_model.h"
 #include "quant/pipeline/metric_batch.h"
 #include "quant/pipeline/stages.h"
+#include "quant/training/batch_norm.h"
+#include "quant/training/output_head.h"
 #include "quant/training/training_loop.h"
 
 namespace pactory::quant {
@@ -32,18 +40,65 @@ std::vector<int64_t> IndicesOfStep(const Dataset& dataset, const v1::TrainingCon
   return {first, first + batch};
 }
 
-BatchSource MakeBatches(PipelineState& state, const LossWeights& weights) {
-  return [&state, weights](int64_t step) -> absl::StatusOr<TrainingBatch> {
+// The teacher runs for every batch, also for samples it has seen: what it gave for them in another batch may differ in the last
+// bit, and a resumed training would not end as one in one go.
+absl::StatusOr<std::vector<at::Tensor>> TeacherTensors(PipelineState& state, const at::Tensor& x,
+                                                       const std::vector<DistillationTarget>& targets) {
+  c10::NoGradGuard no_grad;
+  std::vector<std::string> values;
+  for (const DistillationTarget& target : targets) values.push_back(target.teacher);
+  std::vector<at::Tensor> results;
+  PACTORY_ASSIGN_OR_RETURN(results, state.fp32->RunAndFetch({x}, values));
+  return std::vector<at::Tensor>(results.end() - static_cast<int64_t>(values.size()), results.end());
+}
+
+BatchSource MakeBatches(PipelineState& state, const LossWeights& weights, const std::vector<DistillationTarget>& targets) {
+  return [&state, weights, targets](int64_t step) -> absl::StatusOr<TrainingBatch> {
     const std::vector<int64_t> indices = IndicesOfStep(*state.train, state.config.training(), step);
     PACTORY_ASSIGN_OR_RETURN(const Batch samples, state.train->Read(indices));
     TrainingBatch batch;
-    batch.x = samples.x.to(state.device);
-    if (weights.task > 0) batch.labels = samples.y.to(state.device);
+    const v1::PreprocessConfig& preprocess = state.config.preprocess();
+    const bool augments = Augments(preprocess.augmentation());
+    const at::Tensor x = augments ? Augment(preprocess, samples.x, indices, state.config.training().seed(), step) : samples.x;
+    batch.x = x.to(state.device);
+    if (weights.task > 0 && samples.y.defined()) batch.labels = samples.y.to(state.device);
+    if (weights.task > 0) {
+      for (const auto& [name, target] : samples.targets) batch.targets.emplace(name, target.to(state.device));
+    }
     if (weights.distillation > 0) {
-      PACTORY_ASSIGN_OR_RETURN(batch.teacher_logits, state.teacher->Logits(indices, batch.x));
+      PACTORY_ASSIGN_OR_RETURN(batch.teacher, TeacherTensors(state, batch.x, targets));
     }
     return batch;
   };
+}
+
+// Trains what a layer's folded weight and bias are made of instead of these.
+void TrainUnfolded(BatchNormTraining& batch_norms, TrainingTask& task) {
+  task.batch_norms = &batch_norms;
+  for (const UnfoldedLayer& layer : batch_norms.layers()) {
+    std::replace(task.weights.begin(), task.weights.end(), layer.weight, layer.raw_weight);
+    std::replace(task.biases.begin(), task.biases.end(), layer.bias, layer.beta);
+    task.biases.push_back(layer.gamma);
+  }
+}
+
+// The model as it is exported: with the statistics folded in, and none of the nodes that training alone needs.
+absl::StatusOr<std::unique_ptr<QuantizedModel>> Folded(const PipelineState& state, const std::vector<QuantizerSpec>& specs,
+                                                       QuantizedModel& trained, const BatchNormTraining& batch_norms) {
+  PACTORY_ASSIGN_OR_RETURN(std::unique_ptr<QuantizedModel> model, QuantizedModel::Create(state.quantized_graph, specs));
+  model->To(state.device);
+  PACTORY_RETURN_IF_ERROR(GuardTorch("batch norm", [&] {
+    c10::NoGradGuard no_grad;
+    std::map<std::string, at::Tensor> values = batch_norms.FoldedParameters(trained.parameters());
+    for (const auto& [name, tensor] : trained.parameters()) values.emplace(name, tensor);
+    for (auto& [name, tensor] : model->parameters()) tensor.copy_(values.at(name));
+    for (const auto& quantizer : trained.quantizers()) {
+      std::map<std::string, at::Tensor> state_of = model->Find(quantizer->spec().id)->State();
+      for (const auto& [name, tensor] : quantizer->State()) state_of.at(name).detach().copy_(tensor.detach());
+    }
+    return absl::OkStatus();
+  }));
+  return model;
 }
 
 TrainingTask MakeTask(const PipelineState& state, const LossWeights& weights) {
@@ -52,19 +107,16 @@ TrainingTask MakeTask(const PipelineState& state, const LossWeights& weights) {
   task.alpha = state.config.activations().alpha();
   task.weight_range_rate = state.config.weights().learning_rate_multiplier();
   task.loss = weights;
+  for (const auto& [output, shape] : state.train->targets()) task.task_values.push_back(output);
+  if (task.task_values.empty()) task.task_values = {FindLogits(state.quantized_graph)};
+  task.targets = state.targets;
+  FindStudentValues(state.quantized_graph, task.targets);
+  if (task.config.has_stop_at_metric_drop()) task.enough_metric = state.report.fp32->share() - task.config.stop_at_metric_drop();
   for (const LayerPlan& layer : state.plan.layers) {
     if (!layer.weight.empty()) task.weights.push_back(layer.weight);
     if (!layer.bias.empty()) task.biases.push_back(layer.bias);
   }
   return task;
-}
-
-// Where the loss reads logits in a graph whose values were quantized: what the softmax reads now.
-std::string LogitsIn(const Graph& graph, const std::string& logits) {
-  for (const Node& node : graph.nodes) {
-    if (node.domain == "pactory" && node.inputs[0] == logits && !graph.IsOutput(logits)) return node.outputs[0];
-  }
-  return logits;
 }
 
 void ReportStep(PipelineState& state, QuantizedModel& model, const StepRecord& record, MetricBatch& metrics) {
@@ -91,6 +143,15 @@ void ReportStep(PipelineState& state, QuantizedModel& model, const StepRecord& r
   metrics.FlushSometimes();
 }
 
+void ReportQuantizers(const QuantizedModel& model, const QuantizerRecord& record, MetricBatch& metrics) {
+  for (size_t i = 0; i < model.quantizers().size(); ++i) {
+    const std::string& id = model.quantizers()[i]->spec().id;
+    metrics.Add(absl::StrCat("scale/", id), record.step, record.scales[i]);
+    metrics.Add(absl::StrCat("clipped_share/", id), record.step, record.clipped_shares[i]);
+    metrics.Add(absl::StrCat("gradient_norm/", id), record.step, record.gradient_norms[i]);
+  }
+}
+
 struct TrainedModel {
   std::unique_ptr<QuantizedModel> model;
   TrainingHistory history;
@@ -110,16 +171,27 @@ struct TrainingRole {
 
 absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& role) {
   TrainedModel result;
-  PACTORY_ASSIGN_OR_RETURN(result.model, MakeQuantizedModel(state, role.config));
-  PACTORY_RETURN_IF_ERROR(state.meter.Start(role.stage));
-  const Labels labels = state.train->has_labels() ? Labels::kPresent : Labels::kAbsent;
-  PACTORY_ASSIGN_OR_RETURN(const LossWeights weights, ReadLossWeights(state.config.training(), labels));
-  if (weights.distillation > 0 && state.teacher == nullptr) {
-    state.teacher = std::make_unique<Teacher>(*state.fp32, state.logits, state.train->size(), state.device);
+  Graph graph = state.quantized_graph;
+  std::vector<UnfoldedLayer> unfolded;
+  if (state.config.training().batch_norm() == v1::TrainingConfig::TRAINED) {
+    PACTORY_ASSIGN_OR_RETURN(unfolded, UnfoldBatchNorms(graph));
+    if (unfolded.empty()) state.report.warnings.push_back("training.batch_norm: TRAINED finds no BatchNormalization behind a quantized layer");
   }
+  BatchNormTraining batch_norms(std::move(unfolded));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs, ChooseQuantizers(state.plan, state.histograms, role.config));
+  if (batch_norms.layers().empty()) {
+    PACTORY_ASSIGN_OR_RETURN(result.model, MakeQuantizedModel(state, role.config));
+  } else {
+    PACTORY_ASSIGN_OR_RETURN(result.model,
+                             QuantizedModel::Create(graph, specs, [&](const Node& node) { return batch_norms.Bind(node); }));
+    result.model->To(state.device);
+  }
+  PACTORY_RETURN_IF_ERROR(state.meter.Start(role.stage));
+  PACTORY_ASSIGN_OR_RETURN(const LossWeights weights, ReadLossWeights(state.config.training(), LabelsOf(state)));
   TrainingTask task = MakeTask(state, weights);
-  task.logits = LogitsIn(state.quantized_graph, state.logits);
-  TrainingLoop loop(*result.model, std::move(task), MakeBatches(state, weights));
+  if (!batch_norms.layers().empty()) TrainUnfolded(batch_norms, task);
+  BatchSource batches = MakeBatches(state, weights, task.targets);
+  TrainingLoop loop(*result.model, std::move(task), std::move(batches));
   if (role.resume != nullptr) {
     const absl::Status restored = loop.Restore(*role.resume);
     if (!restored.ok()) {
@@ -130,27 +202,42 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
   }
   const double steps = static_cast<double>(state.config.training().steps());
   MetricBatch metrics(state.listener, role.metric_prefix, state.config.training().steps());
+  int64_t answered_step = -1;
   TrainingHooks hooks;
   hooks.on_step = [&](const StepRecord& record) {
     ReportStep(state, *result.model, record, metrics);
     return state.meter.Advance(kStepsShare * static_cast<double>(record.step) / steps);
   };
-  hooks.evaluate = [&]() -> absl::StatusOr<double> {
-    const double now = kStepsShare * static_cast<double>(state.meter.details().step()) / steps;
-    PACTORY_ASSIGN_OR_RETURN(const at::Tensor answers, AnswersOf(state, *result.model, now, now));
-    PACTORY_ASSIGN_OR_RETURN(const Accuracy accuracy, MeasureMetric(state, answers));
-    state.meter.details().set_metric(accuracy.share());
-    metrics.Add(absl::StrCat("eval/", state.report.metric_name), state.meter.details().step(), accuracy.share());
-    return accuracy.share();
+  hooks.on_record = [&](const QuantizerRecord& record) { ReportQuantizers(*result.model, record, metrics); };
+  hooks.evaluate = [&](int64_t step) -> absl::StatusOr<double> {
+    const double now = kStepsShare * static_cast<double>(step) / steps;
+    PACTORY_ASSIGN_OR_RETURN(result.answers, AnswersOf(state, *result.model, now, now));
+    PACTORY_ASSIGN_OR_RETURN(result.accuracy, MeasureMetric(state, result.answers));
+    answered_step = step;
+    state.meter.details().set_metric(result.accuracy.share());
+    metrics.Add(absl::StrCat("eval/", state.report.metric_name), step, result.accuracy.share());
+    return result.accuracy.share();
   };
   hooks.on_checkpoint = role.on_checkpoint;
+  const int64_t seconds = state.config.training().max_seconds();
+  if (seconds > 0) hooks.time_is_over = [&state, seconds] { return state.meter.StageSeconds() >= static_cast<double>(seconds); };
   PACTORY_ASSIGN_OR_RETURN(result.history, loop.Run(hooks));
-  PACTORY_ASSIGN_OR_RETURN(result.answers, AnswersOf(state, *result.model, kStepsShare, 1));
-  PACTORY_ASSIGN_OR_RETURN(result.accuracy, MeasureMetric(state, result.answers));
-  result.history.evaluations.push_back({state.config.training().steps(), result.accuracy.share()});
-  state.meter.details().set_metric(result.accuracy.share());
-  metrics.Add(absl::StrCat("eval/", state.report.metric_name), state.config.training().steps(), result.accuracy.share());
+  if (!batch_norms.layers().empty()) {
+    PACTORY_ASSIGN_OR_RETURN(result.model, Folded(state, specs, *result.model, batch_norms));
+  }
+  if (answered_step != result.history.kept_step || result.history.reestimated) {
+    PACTORY_ASSIGN_OR_RETURN(result.answers, AnswersOf(state, *result.model, kStepsShare, 1));
+    PACTORY_ASSIGN_OR_RETURN(result.accuracy, MeasureMetric(state, result.answers));
+    state.meter.details().set_metric(result.accuracy.share());
+  }
   metrics.Flush();
+  if (!result.history.ended_early.empty()) {
+    state.report.warnings.push_back(absl::StrCat(role.stage, ": training ended early: ", result.history.ended_early));
+  }
+  if (result.history.kept_step < result.history.steps.back().step) {
+    state.report.warnings.push_back(absl::StrCat(role.stage, ": the model is that of step ", result.history.kept_step,
+                                                 ", which was the best of ", result.history.evaluations.size(), " evaluated"));
+  }
   for (const std::string& warning : result.history.warnings) {
     state.report.warnings.push_back(absl::StrCat(role.stage, ": ", warning));
   }

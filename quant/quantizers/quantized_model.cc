@@ -20,7 +20,8 @@ at::Tensor FakeQuantizeBias(const at::Tensor& bias, const at::Tensor& scale) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<QuantizedModel>> QuantizedModel::Create(const Graph& graph,
-                                                                       const std::vector<QuantizerSpec>& specs) {
+                                                                       const std::vector<QuantizerSpec>& specs,
+                                                                       const KernelFactory& other_kernels) {
   auto model = std::unique_ptr<QuantizedModel>(new QuantizedModel());
   model->graph_ = graph;
   for (const QuantizerSpec& spec : specs) {
@@ -42,11 +43,13 @@ absl::StatusOr<std::unique_ptr<QuantizedModel>> QuantizedModel::Create(const Gra
         return std::vector<at::Tensor>{FakeQuantizeBias(inputs[0], input->Scales({}) * weight->Scales(inputs[1]))};
       });
     }
+    if (node.op_type != "FakeQuantize" && other_kernels) return other_kernels(node);
     PACTORY_ASSIGN_OR_RETURN(Quantizer* const quantizer, find(node, "quantizer"));
     if (const auto weight = graph.initializers.find(node.inputs[0]); weight != graph.initializers.end()) {
       quantizer->Start(weight->second);
     }
-    return Kernel([quantizer](at::ArrayRef<at::Tensor> inputs) {
+    return Kernel([quantizer, owner = model.get()](at::ArrayRef<at::Tensor> inputs) {
+      if (owner->observer_) owner->observer_(*quantizer, inputs[0]);
       return std::vector<at::Tensor>{quantizer->Apply(inputs[0])};
     });
   };

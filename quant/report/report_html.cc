@@ -116,6 +116,20 @@ Chart AlphaChart(const TrainingHistory& history) {
   return chart;
 }
 
+Chart ClippedChart(const TrainingHistory& history) {
+  Chart chart{.title = "Values that each quantizer clips, %", .x_label = "step", .lines = {}};
+  for (size_t i = 0; i < history.quantizer_names.size(); ++i) {
+    ChartLine line{.name = history.quantizer_names[i], .points = {}};
+    double largest = 0;
+    for (const QuantizerRecord& record : history.quantizers) {
+      line.points.emplace_back(static_cast<double>(record.step), 100 * record.clipped_shares[i]);
+      largest = std::max(largest, record.clipped_shares[i]);
+    }
+    if (largest > 0) chart.lines.push_back(std::move(line));
+  }
+  return chart;
+}
+
 std::string Curves(const Report& report) {
   if (report.history.steps.empty()) return "";
   Chart loss{.title = "Training loss", .x_label = "step", .lines = {LossLine("trained", report.history)}};
@@ -130,7 +144,7 @@ std::string Curves(const Report& report) {
     accuracy.reference = 100 * report.fp32->share();
   }
   std::string html = "<section><h2>Training</h2><div class=\"charts\">";
-  for (const Chart& chart : {loss, accuracy, AlphaChart(report.history)}) {
+  for (const Chart& chart : {loss, accuracy, AlphaChart(report.history), ClippedChart(report.history)}) {
     const std::string svg = DrawChart(chart);
     if (!svg.empty()) absl::StrAppend(&html, "<figure>", svg, "</figure>");
   }

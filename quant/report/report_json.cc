@@ -73,6 +73,21 @@ Json Layers(const Report& report) {
   return list;
 }
 
+Json QuantizerRecords(const TrainingHistory& history) {
+  Json steps = Json::array(), values = Json::object();
+  for (const QuantizerRecord& record : history.quantizers) steps.push_back(record.step);
+  for (size_t i = 0; i < history.quantizer_names.size(); ++i) {
+    Json scales = Json::array(), clipped = Json::array(), gradients = Json::array();
+    for (const QuantizerRecord& record : history.quantizers) {
+      scales.push_back(Number(record.scales[i]));
+      clipped.push_back(Number(record.clipped_shares[i]));
+      gradients.push_back(Number(record.gradient_norms[i]));
+    }
+    values[history.quantizer_names[i]] = {{"scale", scales}, {"clipped_share", clipped}, {"gradient_norm", gradients}};
+  }
+  return {{"step", steps}, {"values", values}};
+}
+
 Json History(const TrainingHistory& history) {
   Json loss = Json::array(), evaluations = Json::array(), steps = Json::array(), alphas = Json::object();
   for (const StepRecord& record : history.steps) {
@@ -93,7 +108,10 @@ Json History(const TrainingHistory& history) {
   return {{"steps", loss},
           {"evaluations", evaluations},
           {"alphas", {{"step", steps}, {"values", alphas}}},
-          {"rollbacks", history.rollbacks}};
+          {"quantizers", QuantizerRecords(history)},
+          {"rollbacks", history.rollbacks},
+          {"kept_step", history.kept_step},
+          {"ended_early", history.ended_early.empty() ? Json(nullptr) : Json(history.ended_early)}};
 }
 
 }  // namespace

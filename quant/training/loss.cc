@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 
 namespace pactory::quant {
@@ -17,7 +20,9 @@ absl::StatusOr<LossWeights> ReadLossWeights(const v1::TrainingConfig& config, La
   }
   if (weights.task > 0 && labels == Labels::kAbsent) {
     return InvalidField("training.task_loss_weight",
-                        "the training data has no labels; set it to 0 to train by distillation alone");
+                        config.task_loss() == v1::TrainingConfig::CROSS_ENTROPY
+                            ? "the training data has no labels; set it to 0 to train by distillation alone"
+                            : "the training data has no array named as an output, nor `y`; set it to 0 to train by distillation alone");
   }
   if (weights.task == 0 && weights.distillation == 0) {
     return InvalidField("training.distillation_loss_weight",
@@ -26,22 +31,26 @@ absl::StatusOr<LossWeights> ReadLossWeights(const v1::TrainingConfig& config, La
   return weights;
 }
 
-at::Tensor TrainingLoss(const LossWeights& weights, const at::Tensor& logits, const at::Tensor& labels,
-                        const at::Tensor& teacher_logits) {
-  at::Tensor loss;
-  if (weights.task > 0) {
-    const at::Tensor rows = logits.reshape({logits.size(0), -1});
-    loss = at::cross_entropy_loss(rows, labels) * weights.task;
+std::vector<std::string> TargetNames(const v1::TrainingConfig& config, const Graph& graph) {
+  std::vector<std::string> names;
+  if (config.task_loss() == v1::TrainingConfig::CROSS_ENTROPY) return names;
+  for (const ValueInfo& output : graph.outputs) names.push_back(output.name);
+  return names;
+}
+
+at::Tensor CrossEntropy(const at::Tensor& logits, const at::Tensor& labels, double label_smoothing) {
+  const at::Tensor rows = logits.reshape({logits.size(0), -1});
+  return at::cross_entropy_loss(rows, labels, /*weight=*/{}, at::Reduction::Mean, /*ignore_index=*/-100, label_smoothing);
+}
+
+absl::StatusOr<at::Tensor> RegressionLoss(v1::TrainingConfig::TaskLoss kind, const at::Tensor& output, const at::Tensor& target) {
+  if (output.numel() != target.numel() || output.size(0) != target.size(0)) {
+    std::ostringstream shapes;
+    shapes << "output=" << output.sizes() << " target=" << target.sizes();
+    return absl::InvalidArgumentError(absl::StrCat("targets must have the shape of their output: ", shapes.str()));
   }
-  if (weights.distillation > 0) {
-    const double t = weights.temperature;
-    const at::Tensor student = at::log_softmax(logits / t, -1);
-    const at::Tensor teacher = at::log_softmax(teacher_logits / t, -1);
-    // T^2 keeps the gradient's size apart from the temperature (Hinton et al. 2015).
-    const at::Tensor divergence = (teacher.exp() * (teacher - student)).sum(-1).mean() * (t * t * weights.distillation);
-    loss = loss.defined() ? loss + divergence : divergence;
-  }
-  return loss;
+  const at::Tensor error = output - target.reshape(output.sizes());
+  return kind == v1::TrainingConfig::L1 ? error.abs().mean() : error.square().mean();
 }
 
 }  // namespace pactory::quant

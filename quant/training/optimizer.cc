@@ -30,8 +30,14 @@ void AddPrefixed(std::map<std::string, at::Tensor>& to, const char* prefix, cons
 // m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= rate * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 class Adam : public Optimizer {
  public:
-  explicit Adam(std::vector<ParameterGroup> groups)
-      : Optimizer(std::move(groups)), first_(ZerosLike(groups_)), second_(ZerosLike(groups_)), steps_(at::zeros({1}, at::kLong)) {}
+  enum class Decay { kInGradient, kDecoupled };
+
+  Adam(std::vector<ParameterGroup> groups, Decay decay)
+      : Optimizer(std::move(groups)),
+        decay_(decay),
+        first_(ZerosLike(groups_)),
+        second_(ZerosLike(groups_)),
+        steps_(at::zeros({1}, at::kLong)) {}
 
   std::map<std::string, at::Tensor> State() override {
     std::map<std::string, at::Tensor> state = {{"steps", steps_}};
@@ -57,7 +63,10 @@ class Adam : public Optimizer {
     parameter.addcdiv_(first, divisor, -rate / first_correction_);
   }
 
+  bool decouples_weight_decay() const override { return decay_ == Decay::kDecoupled; }
+
  private:
+  const Decay decay_;
   std::map<std::string, at::Tensor> first_;
   std::map<std::string, at::Tensor> second_;
   at::Tensor steps_;
@@ -65,11 +74,11 @@ class Adam : public Optimizer {
   double second_correction_ = 1;
 };
 
-// v = momentum * v + g; p -= rate * v
+// v = momentum * v + g; p -= rate * v, or for Nesterov's form p -= rate * (g + momentum * v)
 class Sgd : public Optimizer {
  public:
-  Sgd(std::vector<ParameterGroup> groups, double momentum)
-      : Optimizer(std::move(groups)), momentum_(momentum), velocity_(ZerosLike(groups_)) {}
+  Sgd(std::vector<ParameterGroup> groups, double momentum, OptimizerSpec::Momentum form)
+      : Optimizer(std::move(groups)), momentum_(momentum), form_(form), velocity_(ZerosLike(groups_)) {}
 
   std::map<std::string, at::Tensor> State() override {
     std::map<std::string, at::Tensor> state;
@@ -79,11 +88,14 @@ class Sgd : public Optimizer {
 
  protected:
   void Update(const std::string& name, at::Tensor& parameter, const at::Tensor& gradient, double rate) override {
-    parameter.add_(velocity_.at(name).mul_(momentum_).add_(gradient), -rate);
+    at::Tensor& velocity = velocity_.at(name).mul_(momentum_).add_(gradient);
+    const bool nesterov = form_ == OptimizerSpec::Momentum::kNesterov;
+    parameter.add_(nesterov ? gradient.add(velocity, momentum_) : velocity, -rate);
   }
 
  private:
   const double momentum_;
+  const OptimizerSpec::Momentum form_;
   std::map<std::string, at::Tensor> velocity_;
 };
 
@@ -94,12 +106,14 @@ void Optimizer::Step(double learning_rate) {
   BeginStep();
   for (ParameterGroup& group : groups_) {
     const double rate = learning_rate * group.rate_multiplier;
+    const double penalty = group.l2 + (decouples_weight_decay() ? 0 : group.weight_decay);
+    const double shrinkage = decouples_weight_decay() ? rate * group.weight_decay : 0;
     for (auto& [name, parameter] : group.parameters) {
-      if (!parameter.grad().defined()) continue;
+      if (!parameter.grad().defined() || held_.contains(name)) continue;
       at::Tensor gradient = parameter.grad();
-      if (group.l2 != 0) gradient = gradient.add(parameter, group.l2);
-      if (group.weight_decay != 0) parameter.mul_(1 - rate * group.weight_decay);
-      Update(name, parameter, gradient, rate);
+      if (penalty != 0) gradient = gradient.add(parameter, penalty);
+      if (shrinkage != 0) parameter.mul_(1 - shrinkage);
+      Update(name, parameter, gradient, rate * group.unit);
     }
   }
 }
@@ -131,9 +145,28 @@ void Optimizer::ScaleGradients(double factor) {
   }
 }
 
-std::unique_ptr<Optimizer> MakeOptimizer(const v1::TrainingConfig& config, std::vector<ParameterGroup> groups) {
-  if (config.optimizer() == v1::TrainingConfig::SGD) return std::make_unique<Sgd>(std::move(groups), config.momentum());
-  return std::make_unique<Adam>(std::move(groups));
+OptimizerSpec WeightOptimizer(const v1::TrainingConfig& config) {
+  return {.kind = config.optimizer(),
+          .momentum = config.momentum(),
+          .form = config.nesterov() ? OptimizerSpec::Momentum::kNesterov : OptimizerSpec::Momentum::kHeavyBall};
+}
+
+OptimizerSpec RangeOptimizer(const v1::TrainingConfig& config, const v1::AlphaConfig& alpha) {
+  OptimizerSpec spec = WeightOptimizer(config);
+  if (alpha.optimizer() != v1::TrainingConfig::OPTIMIZER_UNSPECIFIED) spec.kind = alpha.optimizer();
+  if (alpha.has_momentum()) spec.momentum = alpha.momentum();
+  return spec;
+}
+
+std::unique_ptr<Optimizer> MakeOptimizer(const OptimizerSpec& spec, std::vector<ParameterGroup> groups) {
+  switch (spec.kind) {
+    case v1::TrainingConfig::SGD:
+      return std::make_unique<Sgd>(std::move(groups), spec.momentum, spec.form);
+    case v1::TrainingConfig::ADAM:
+      return std::make_unique<Adam>(std::move(groups), Adam::Decay::kInGradient);
+    default:
+      return std::make_unique<Adam>(std::move(groups), Adam::Decay::kDecoupled);
+  }
 }
 
 }  // namespace pactory::quant

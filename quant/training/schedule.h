@@ -8,7 +8,7 @@
 namespace pactory::quant {
 
 /// Returns the learning rate of a step (from 0): a linear warm-up to `learning_rate`, then COSINE (half a cosine to 0 at
-/// `steps`) or CONSTANT.
+/// `steps`), STEP (times `schedule_factor` every `schedule_every` steps) or CONSTANT.
 double LearningRate(const v1::TrainingConfig& config, int64_t step);
 
 }  // namespace pactory::quant

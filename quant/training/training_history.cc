@@ -29,13 +29,6 @@ void EachRow(const Checkpoint& checkpoint, const char* name, int64_t width, Take
 
 }  // namespace
 
-void TrainingHistory::ForgetAfter(int64_t step) {
-  const auto later = [step](const auto& record) { return record.step > step; };
-  std::erase_if(steps, later);
-  std::erase_if(evaluations, later);
-  std::erase_if(alphas, later);
-}
-
 void TrainingHistory::Save(Checkpoint& checkpoint) const {
   std::vector<std::vector<double>> step_rows, evaluation_rows, alpha_rows;
   for (const StepRecord& r : steps) {
@@ -49,6 +42,13 @@ void TrainingHistory::Save(Checkpoint& checkpoint) const {
   checkpoint["history/steps"] = Matrix(step_rows, 4);
   checkpoint["history/evaluations"] = Matrix(evaluation_rows, 2);
   checkpoint["history/alphas"] = Matrix(alpha_rows, 1 + static_cast<int64_t>(alpha_names.size()));
+  const int64_t quantizer_count = static_cast<int64_t>(quantizer_names.size());
+  std::vector<std::vector<double>> quantizer_rows;
+  for (const QuantizerRecord& r : quantizers) {
+    std::vector<double>& row = quantizer_rows.emplace_back(1, static_cast<double>(r.step));
+    for (const auto* values : {&r.scales, &r.clipped_shares, &r.gradient_norms}) row.insert(row.end(), values->begin(), values->end());
+  }
+  checkpoint["history/quantizers"] = Matrix(quantizer_rows, 1 + 3 * quantizer_count);
   checkpoint["history/rollbacks"] = at::full({1}, rollbacks, at::kLong);
 }
 
@@ -61,6 +61,11 @@ void TrainingHistory::Load(const Checkpoint& checkpoint) {
   const int64_t width = 1 + static_cast<int64_t>(alpha_names.size());
   EachRow(checkpoint, "history/alphas", width, [&](const double* row) {
     alphas.push_back({as_step(row[0]), std::vector<double>(row + 1, row + width)});
+  });
+  const int64_t count = static_cast<int64_t>(quantizer_names.size());
+  EachRow(checkpoint, "history/quantizers", 1 + 3 * count, [&](const double* row) {
+    const auto part = [&](int64_t index) { return std::vector<double>(row + 1 + index * count, row + 1 + (index + 1) * count); };
+    quantizers.push_back({as_step(row[0]), part(0), part(1), part(2)});
   });
   if (const auto found = checkpoint.find("history/rollbacks"); found != checkpoint.end() && found->second.numel() == 1) {
     rollbacks = found->second.to(at::kLong).item<int64_t>();

@@ -29,6 +29,12 @@ TEST(ConfigRulesTest, GivenValuesSurviveTheDefaults) {
   EXPECT_FALSE(config.training().enabled());
 }
 
+TEST(ConfigRulesTest, TrainingThatMayBeCutShortKeepsTheBest) {
+  EXPECT_EQ(Complete("training: {steps: 5}").training().keep(), v1::TrainingConfig::LAST);
+  EXPECT_EQ(Complete("training: {max_seconds: 5}").training().keep(), v1::TrainingConfig::BEST);
+  EXPECT_EQ(Complete("training: {max_seconds: 5, keep: LAST}").training().keep(), v1::TrainingConfig::LAST);
+}
+
 TEST(ConfigRulesTest, EachBrokenLimitNamesItsField) {
   const std::pair<const char*, const char*> cases[] = {
       {"weights: {bits: 9}", "weights.bits"},
@@ -48,8 +54,27 @@ TEST(ConfigRulesTest, EachBrokenLimitNamesItsField) {
       {"training: {learning_rate: 0}", "training.learning_rate"},
       {"training: {warmup_steps: 301}", "training.warmup_steps"},
       {"training: {task_loss_weight: 0, distillation_loss_weight: 0}", "training.task_loss_weight"},
+      {"training: {distillation_targets: [{name: a}, {weight: 2}]}", "training.distillation_targets[1].name"},
+      {"training: {distillation_targets: [{name: a, weight: -1}]}", "training.distillation_targets[0].weight"},
+      {"training: {label_smoothing: 1}", "training.label_smoothing"},
+      {"training: {schedule_every: 0}", "training.schedule_every"},
+      {"training: {schedule_factor: 0}", "training.schedule_factor"},
+      {"training: {ema_decay: 1}", "training.ema_decay"},
+      {"training: {batch_norm_freeze_at: 1.1}", "training.batch_norm_freeze_at"},
+      {"training: {batch_norm_reestimation_batches: -1}", "training.batch_norm_reestimation_batches"},
+      {"training: {max_seconds: -1}", "training.max_seconds"},
+      {"training: {stop_at_metric_drop: 2, evaluate_every: 1}", "training.stop_at_metric_drop"},
+      {"training: {stop_at_metric_drop: 0.01}", "training.stop_at_metric_drop"},
+      {"training: {exploding_loss_factor: 0.5}", "training.exploding_loss_factor"},
+      {"training: {record_every: 0}", "training.record_every"},
+      {"training: {warn_clipped_share: 1.5}", "training.warn_clipped_share"},
+      {"activations: {alpha: {momentum: 1}}", "activations.alpha.momentum"},
+      {"activations: {alpha: {weight_decay: -1}}", "activations.alpha.weight_decay"},
       {"calibration: {percentile: 101}", "calibration.percentile"},
       {"preprocess: {std: [0]}", "preprocess.std"},
+      {"preprocess: {augmentation: {horizontal_flip: 2}}", "preprocess.augmentation.horizontal_flip"},
+      {"preprocess: {augmentation: {min_crop_area: 0}}", "preprocess.augmentation.min_crop_area"},
+      {"preprocess: {augmentation: {zoom: 1}}", "preprocess.augmentation.zoom"},
       {"gates: {max_metric_drop: 2}", "gates.max_metric_drop"},
       {"overrides: [{skip: true}]", "overrides[0].name"},
       {"overrides: [{op_type: Conv, weight_bits: 16}]", "overrides[0].weight_bits"},

@@ -13,25 +13,23 @@ namespace {
 TEST(LossTest, CrossEntropyByHand) {
   at::Tensor logits = at::tensor({1.0, 2.0, 0.0, 0.0}).reshape({2, 2});
   const double expected = 0.5 * (std::log(1 + std::exp(1.0)) + std::log(2.0));
-  EXPECT_NEAR(TrainingLoss({.task = 2}, logits, at::tensor({0, 1}, at::kLong), {}).item<double>(), 2 * expected, 1e-12);
+  EXPECT_NEAR(CrossEntropy(logits, at::tensor({0, 1}, at::kLong), 0).item<double>(), expected, 1e-12);
 }
 
-TEST(LossTest, DistillationIsTheDivergenceByHandAndZeroForTheTeacherItself) {
-  at::Tensor teacher = at::tensor({std::log(0.75), std::log(0.25)}).reshape({1, 2});
-  at::Tensor student = at::zeros({1, 2}, at::kDouble);
-  const double expected = 0.75 * std::log(0.75 / 0.5) + 0.25 * std::log(0.25 / 0.5);
-  EXPECT_NEAR(TrainingLoss({.distillation = 1}, student, {}, teacher).item<double>(), expected, 1e-12);
-  EXPECT_NEAR(TrainingLoss({.distillation = 1, .temperature = 3}, teacher, {}, teacher).item<double>(), 0, 1e-12);
+TEST(LossTest, LabelSmoothingSpreadsItsShareOverAllClasses) {
+  const at::Tensor logits = at::tensor({1.0, 2.0, 0.5}).reshape({1, 3});
+  const double normalizer = std::log(std::exp(1.0) + std::exp(2.0) + std::exp(0.5));
+  const double expected = (0.7 + 0.1) * (normalizer - 1) + 0.1 * (normalizer - 2) + 0.1 * (normalizer - 0.5);
+  EXPECT_NEAR(CrossEntropy(logits, at::tensor({0}, at::kLong), 0.3).item<double>(), expected, 1e-6);
 }
 
-TEST(LossTest, DistillationGradientIsTheDifferenceOfProbabilities) {
-  for (double t : {1.0, 4.0}) {
-    at::Tensor student = at::randn({3, 5}, at::kDouble).requires_grad_(true);
-    at::Tensor teacher = at::randn({3, 5}, at::kDouble);
-    TrainingLoss({.distillation = 1, .temperature = t}, student, {}, teacher).backward();
-    const at::Tensor expected = (at::softmax(student.detach() / t, -1) - at::softmax(teacher / t, -1)) * t / 3;
-    EXPECT_TRUE(at::allclose(student.grad(), expected)) << t;
-  }
+TEST(LossTest, RegressionLossesByHand) {
+  const at::Tensor output = at::tensor({1.0, -2.0, 3.0, 0.0}).reshape({2, 2}), target = at::tensor({0.0, 0.0, 3.0, 1.0}).reshape({2, 2});
+  EXPECT_NEAR(RegressionLoss(v1::TrainingConfig::MSE, output, target)->item<double>(), (1 + 4 + 0 + 1) / 4.0, 1e-6);
+  EXPECT_NEAR(RegressionLoss(v1::TrainingConfig::L1, output, target)->item<double>(), (1 + 2 + 0 + 1) / 4.0, 1e-6);
+  // A column of targets for an output of one value.
+  EXPECT_TRUE(RegressionLoss(v1::TrainingConfig::L1, output.reshape({4, 1}), target.reshape({4})).ok());
+  EXPECT_EQ(RegressionLoss(v1::TrainingConfig::L1, output, target.reshape({4, 1})).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(LossTest, TaskWeightDefaultsToOneOnlyWithLabels) {

@@ -29,6 +29,16 @@ TEST(ScheduleTest, CosineFallsFromThePeakThroughHalfToZero) {
   EXPECT_NEAR(LearningRate(config, 109), 0, 1e-3);
 }
 
+TEST(ScheduleTest, StepFallsByItsFactorAfterTheWarmUp) {
+  auto config = Config(100, 10, v1::TrainingConfig::STEP);
+  config.set_schedule_every(30);
+  config.set_schedule_factor(0.5);
+  EXPECT_DOUBLE_EQ(LearningRate(config, 10), 2.0);
+  EXPECT_DOUBLE_EQ(LearningRate(config, 39), 2.0);
+  EXPECT_DOUBLE_EQ(LearningRate(config, 40), 1.0);
+  EXPECT_DOUBLE_EQ(LearningRate(config, 99), 0.5);
+}
+
 TEST(ScheduleTest, WarmUpMayFillAllSteps) {
   EXPECT_DOUBLE_EQ(LearningRate(Config(5, 5, v1::TrainingConfig::COSINE), 5), 2.0);
 }

@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "config/config_rules.h"
 #include "quant/passes/insert_quantizers.h"
@@ -75,7 +77,7 @@ struct Fixture {
     task.alpha = config.activations().alpha();
     task.alpha.set_learning_rate_multiplier(2);
     task.loss = {.task = 1};
-    task.logits = "logits";
+    task.task_values = {"logits"};
     task.weights = {"w1", "w2"};
     task.biases = {"b1", "b2"};
   }
@@ -205,6 +207,212 @@ TEST(TrainingLoopTest, ForeignCheckpointsAreRefusedAndChangeNothing) {
   foreign.erase("quantizer/x/alpha");
   EXPECT_EQ(loop.Restore(foreign).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(at::equal(weight, fixture.model->parameters().at("w1")));
+}
+
+// Accuracies by step, as a hook; the model is not looked at.
+TrainingHooks Accuracies(std::map<int64_t, double> by_step) {
+  TrainingHooks hooks;
+  hooks.evaluate = [by_step = std::move(by_step)](int64_t step) -> absl::StatusOr<double> {
+    return by_step.contains(step) ? by_step.at(step) : 0.0;
+  };
+  return hooks;
+}
+
+// What the model gives after some steps of the same training.
+at::Tensor AfterSteps(int64_t steps, const at::Tensor& x, double ema_decay = 0) {
+  Fixture fixture;
+  fixture.task.config.set_ema_decay(ema_decay);
+  TrainingHooks hooks;
+  hooks.time_is_over = [&, made = int64_t{0}]() mutable { return ++made == steps; };
+  EXPECT_TRUE(TrainingLoop(*fixture.model, fixture.task, BatchOf).Run(hooks).ok());
+  return fixture.Run(x);
+}
+
+TEST(TrainingLoopTest, TheBestEvaluatedModelIsKeptAndOfEqualOnesTheLast) {
+  const at::Tensor x = at::randn({9, 6});
+  Fixture best, last;
+  best.task.config.set_evaluate_every(10);
+  best.task.config.set_keep(v1::TrainingConfig::BEST);
+  last.task.config.set_evaluate_every(10);
+  last.task.config.set_keep(v1::TrainingConfig::LAST);
+  const TrainingHooks hooks = Accuracies({{20, 0.9}, {40, 0.9}, {50, 0.8}, {60, 0.7}});
+  const auto history = TrainingLoop(*best.model, best.task, BatchOf).Run(hooks);
+  ASSERT_TRUE(history.ok()) << history.status();
+  EXPECT_EQ(history->kept_step, 40);
+  EXPECT_EQ(history->evaluations.size(), 6u);
+  EXPECT_EQ(TrainingLoop(*last.model, last.task, BatchOf).Run(hooks)->kept_step, 60);
+  EXPECT_TRUE(at::equal(best.Run(x), AfterSteps(40, x)));
+  EXPECT_TRUE(at::equal(last.Run(x), AfterSteps(60, x)));
+  EXPECT_FALSE(at::equal(best.Run(x), last.Run(x)));
+}
+
+TEST(TrainingLoopTest, TrainingEndsAtAnAccuracyThatIsEnough) {
+  Fixture fixture;
+  fixture.task.config.set_evaluate_every(10);
+  fixture.task.enough_metric = 0.85;
+  const auto history = TrainingLoop(*fixture.model, fixture.task, BatchOf).Run(Accuracies({{10, 0.8}, {30, 0.86}}));
+  ASSERT_TRUE(history.ok()) << history.status();
+  EXPECT_EQ(history->steps.size(), 30u);
+  EXPECT_EQ(history->kept_step, 30);
+  EXPECT_NE(history->ended_early.find("0.85"), std::string::npos) << history->ended_early;
+}
+
+TEST(TrainingLoopTest, WhenItsTimeIsOverTheBestIsLeftAndEvaluatedModelsAreCompared) {
+  Fixture fixture;
+  fixture.task.config.set_evaluate_every(10);
+  fixture.task.config.set_keep(v1::TrainingConfig::BEST);
+  TrainingHooks hooks = Accuracies({{10, 0.8}, {13, 0.7}});
+  hooks.time_is_over = [made = 0]() mutable { return ++made == 13; };
+  const auto history = TrainingLoop(*fixture.model, fixture.task, BatchOf).Run(hooks);
+  ASSERT_TRUE(history.ok()) << history.status();
+  EXPECT_EQ(history->steps.size(), 13u);
+  EXPECT_EQ(history->evaluations.back().step, 13);
+  EXPECT_EQ(history->kept_step, 10);
+}
+
+TEST(TrainingLoopTest, AveragedWeightsAreEvaluatedAndLeftInTheModel) {
+  Fixture fixture;
+  fixture.task.config.set_ema_decay(0.9);
+  std::vector<at::Tensor> seen;
+  TrainingHooks hooks;
+  std::vector<at::Tensor> live;
+  hooks.on_step = [&](const StepRecord&) {
+    live.push_back(fixture.model->parameters().at("w2").detach().to(at::kDouble).clone());
+    return absl::OkStatus();
+  };
+  hooks.evaluate = [&](int64_t) -> absl::StatusOr<double> {
+    seen.push_back(fixture.model->parameters().at("w2").detach().clone());
+    return 0.5;
+  };
+  const at::Tensor start = fixture.model->parameters().at("w2").detach().to(at::kDouble).clone();
+  ASSERT_TRUE(TrainingLoop(*fixture.model, fixture.task, BatchOf).Run(hooks).ok());
+  at::Tensor average = start;
+  for (size_t t = 1; t <= live.size(); ++t) {
+    const double decay = std::min(0.9, (1.0 + static_cast<double>(t)) / (10.0 + static_cast<double>(t)));
+    average = average * decay + live[t - 1] * (1 - decay);
+  }
+  ASSERT_EQ(seen.size(), 1u);
+  EXPECT_TRUE(at::allclose(seen[0].to(at::kDouble), average, 1e-5, 1e-6));
+  EXPECT_TRUE(at::equal(seen[0], fixture.model->parameters().at("w2")));
+  EXPECT_FALSE(at::allclose(seen[0].to(at::kDouble), live.back(), 1e-5, 1e-6));
+}
+
+TEST(TrainingLoopTest, AveragesAndTheBestSurviveAResume) {
+  const TrainingHooks accuracies = Accuracies({{20, 0.9}, {40, 0.5}, {60, 0.6}});
+  const at::Tensor x = at::randn({9, 6});
+  for (const auto keep : {v1::TrainingConfig::BEST, v1::TrainingConfig::LAST}) {
+    Fixture whole, resumed;
+    for (Fixture* fixture : {&whole, &resumed}) {
+      fixture->task.config.set_ema_decay(0.95);
+      fixture->task.config.set_evaluate_every(20);
+      fixture->task.config.set_keep(keep);
+    }
+    Checkpoint middle;
+    TrainingHooks hooks = accuracies;
+    hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
+      if (step == 30) middle = *ParseCheckpoint(SerializeCheckpoint(checkpoint));
+      return absl::OkStatus();
+    };
+    ASSERT_TRUE(TrainingLoop(*whole.model, whole.task, BatchOf).Run(hooks).ok());
+    TrainingLoop loop(*resumed.model, resumed.task, BatchOf);
+    ASSERT_TRUE(loop.Restore(middle).ok()) << loop.Restore(middle);
+    const auto history = loop.Run(accuracies);
+    ASSERT_TRUE(history.ok()) << history.status();
+    EXPECT_EQ(history->kept_step, keep == v1::TrainingConfig::BEST ? 20 : 60);
+    EXPECT_EQ(history->quantizers.size(), 6u);
+    EXPECT_TRUE(at::equal(whole.Run(x), resumed.Run(x)));
+  }
+}
+
+TEST(TrainingLoopTest, ExplodingLossGoesBackToBeforeAndHalvesTheRate) {
+  Fixture fixture(v1::PACT_TWO_SIDED, 200);
+  // From step 100 on the batches are labelled wrongly, once: the loss grows and grows.
+  int64_t bad = 0;
+  TrainingLoop loop(*fixture.model, fixture.task, [&](int64_t step) {
+    auto batch = BatchOf(step);
+    if (step >= 100 && bad < 40) {
+      ++bad;
+      batch->x = -100 * batch->x;
+    }
+    return batch;
+  });
+  const auto history = loop.Run({});
+  ASSERT_TRUE(history.ok()) << history.status();
+  EXPECT_GE(history->rollbacks, 1);
+  ASSERT_FALSE(history->warnings.empty());
+  EXPECT_NE(history->warnings[0].find("loss exploded"), std::string::npos) << history->warnings[0];
+  EXPECT_NE(history->warnings[0].find("step 100"), std::string::npos) << history->warnings[0];
+  EXPECT_NE(history->warnings[0].find("0.5 of the learning rate"), std::string::npos) << history->warnings[0];
+  EXPECT_EQ(history->steps.size(), 200u);
+}
+
+TEST(TrainingLoopTest, ARangeThatDiesOrRunsAwayIsPutBackAndHeld) {
+  for (const double gone : {1e-9, 1e6}) {
+    Fixture fixture;
+    TrainingHooks hooks;
+    hooks.on_step = [&](const StepRecord& record) {
+      // Between two checkpoints.
+      if (record.step == 34) fixture.model->Find("r")->learned()[0].tensor->detach().fill_(gone);
+      return absl::OkStatus();
+    };
+    const auto history = TrainingLoop(*fixture.model, fixture.task, BatchOf).Run(hooks);
+    ASSERT_TRUE(history.ok()) << history.status();
+    EXPECT_EQ(history->rollbacks, 1);
+    ASSERT_EQ(history->warnings.size(), 1u);
+    EXPECT_NE(history->warnings[0].find("range of r"), std::string::npos) << history->warnings[0];
+    EXPECT_NE(history->warnings[0].find("went back to step 30"), std::string::npos) << history->warnings[0];
+    const double kept = history->alphas[30].values[0];
+    EXPECT_EQ(history->alphas[30].step, 30);
+    EXPECT_EQ(history->alphas.back().values[0], kept);
+    EXPECT_NE(history->alphas.back().values[1], history->alphas[30].values[1]);
+  }
+}
+
+TEST(TrainingLoopTest, RegressionLearnsItsTargets) {
+  for (const auto kind : {v1::TrainingConfig::MSE, v1::TrainingConfig::L1}) {
+    Fixture fixture(v1::PACT_TWO_SIDED, 200);
+    fixture.task.config.set_task_loss(kind);
+    const auto history = TrainingLoop(*fixture.model, fixture.task, [](int64_t step) {
+                           auto batch = BatchOf(step);
+                           batch->targets["logits"] = batch->x.slice(1, 0, 3) * 0.5;
+                           return batch;
+                         }).Run({});
+    ASSERT_TRUE(history.ok()) << history.status();
+    EXPECT_LT(history->steps.back().loss, 0.3 * history->steps.front().loss);
+  }
+}
+
+TEST(TrainingLoopTest, QuantizersAreRecordedAsTheStepSawThem) {
+  Fixture fixture;
+  fixture.task.config.set_record_every(60);
+  fixture.task.config.set_clip_gradient_norm(0);
+  at::Tensor x, alpha, weight_gradient;
+  TrainingLoop loop(*fixture.model, fixture.task, [&](int64_t step) {
+    auto batch = BatchOf(step);
+    x = batch->x.clone();
+    alpha = fixture.model->Find("x")->learned()[0].tensor->detach().clone();
+    return batch;
+  });
+  TrainingHooks hooks;
+  hooks.on_step = [&](const StepRecord&) {
+    weight_gradient = fixture.model->parameters().at("w1").grad().clone();
+    return absl::OkStatus();
+  };
+  const auto history = loop.Run(hooks);
+  ASSERT_TRUE(history.ok()) << history.status();
+  ASSERT_EQ(history->quantizers.size(), 1u);
+  const QuantizerRecord& record = history->quantizers[0];
+  const auto index = [&](const std::string& name) {
+    return static_cast<size_t>(std::find(history->quantizer_names.begin(), history->quantizer_names.end(), name) -
+                               history->quantizer_names.begin());
+  };
+  EXPECT_EQ(record.step, 60);
+  EXPECT_NEAR(record.scales[index("x")], alpha.item<float>() / 127, 1e-7);
+  EXPECT_NEAR(record.clipped_shares[index("x")], x.abs().gt(alpha).to(at::kDouble).mean().item<double>(), 1e-9);
+  EXPECT_GT(record.clipped_shares[index("x")], 0);
+  EXPECT_GT(record.gradient_norms[index("x")], 0);
+  EXPECT_EQ(record.clipped_shares[index("w1")], 0);
+  EXPECT_NEAR(record.gradient_norms[index("w1")], weight_gradient.norm().item<double>(), 1e-6);
 }
 
 TEST(TrainingLoopTest, AHookCanEndTheTraining) {

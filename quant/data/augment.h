@@ -1,0 +1,28 @@
+// Random changes to images in training: flips, crops, zoom, brightness, contrast. A pure function of seed, step and sample, so that a
+// resumed training sees the same images. Used by the pipeline's batches, never by calibration or evaluation. Stateless.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "pactory/v1/quantization.pb.h"
+#include "quant/graph/graph.h"
+
+namespace pactory::quant {
+
+/// Whether a complete config changes anything.
+bool Augments(const v1::AugmentationConfig& config);
+
+/// INVALID_ARGUMENT names the field where the config augments and the model's input is no image (N x C x H x W).
+absl::Status CheckAugmentation(const v1::PreprocessConfig& config, const ValueInfo& input);
+
+/// Returns preprocessed images `x` (N x C x H x W, float) with each one changed at random; `indices` are their places in the set.
+/// Geometry comes first: resized crop, zoom, pad and crop, flips, bilinear and filled with 0 (after normalization); then, on pixels
+/// p = x * std + mean: p * brightness, and (p - m) * contrast + m with m the image's mean.
+at::Tensor Augment(const v1::PreprocessConfig& config, const at::Tensor& x, absl::Span<const int64_t> indices, int64_t seed,
+                   int64_t step);
+
+}  // namespace pactory::quant
