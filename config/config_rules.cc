@@ -95,6 +95,53 @@ absl::Status CheckDistillationTargets(const v1::TrainingConfig& training) {
   return absl::OkStatus();
 }
 
+absl::Status CheckContract(const QuantizationConfig& config) {
+  if (!config.has_contract()) return absl::OkStatus();
+  const v1::ContractConfig& contract = config.contract();
+  if (!contract.has_max_drop()) return InvalidField("contract.max_drop", "must be given");
+  PACTORY_RETURN_IF_ERROR(CheckRange("contract.max_drop", contract.max_drop(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("contract.budget_seconds", contract.budget_seconds(), 0, 1e9));
+  PACTORY_RETURN_IF_ERROR(CheckRange("contract.budget_steps", static_cast<double>(contract.budget_steps()), 0, 1e12));
+  PACTORY_RETURN_IF_ERROR(CheckRange("contract.float_layers", contract.float_layers(), 1, 1e6));
+  for (int i = 0; i < contract.ladder_size(); ++i) {
+    if (contract.ladder(i) != v1::ContractConfig::RUNG_UNSPECIFIED) continue;
+    return InvalidField(absl::StrCat("contract.ladder[", i, "]"), "must be PTQ, PACT, LSQ_PLUS, DISTILLATION or FLOAT_LAYERS");
+  }
+  if (config.training().plain_qat_baseline()) {
+    return InvalidField("training.plain_qat_baseline", "must be false with a contract, whose rungs are compared instead");
+  }
+  return absl::OkStatus();
+}
+
+// What a profile's runtime has no form for.
+absl::Status CheckExport(const QuantizationConfig& config) {
+  const v1::ExportConfig& output = config.export_();
+  const bool own_types = output.profile() == v1::ExportConfig::OPENVINO || output.profile() == v1::ExportConfig::TENSORRT;
+  const auto method = config.activations().method();
+  if (own_types && method != v1::NONE && config.activations().bits() != 8) {
+    return InvalidField("activations.bits", absl::StrCat("must be 8 for export.profile ",
+                                                         v1::ExportConfig::Profile_Name(output.profile()), ", not ",
+                                                         config.activations().bits()));
+  }
+  for (int i = 0; own_types && i < config.overrides_size(); ++i) {
+    if (!config.overrides(i).has_activation_bits() || config.overrides(i).activation_bits() == 8) continue;
+    return InvalidField(absl::StrCat("overrides[", i, "].activation_bits"),
+                        absl::StrCat("must be 8 for export.profile ", v1::ExportConfig::Profile_Name(output.profile()), ", not ",
+                                     config.overrides(i).activation_bits()));
+  }
+  const bool affine = method == v1::AFFINE || method == v1::PACT_AFFINE || method == v1::LSQ_PLUS;
+  if (output.profile() == v1::ExportConfig::TENSORRT && affine) {
+    return InvalidField("activations.method", absl::StrCat("must have a symmetric grid for export.profile TENSORRT (its zero points are "
+                                                           "0): PACT_TWO_SIDED, LSQ, MOVING_AVERAGE_ABS_MAX, RANGE_ABS_MAX or "
+                                                           "ABS_MAX, not ",
+                                                           v1::QuantizerMethod_Name(method)));
+  }
+  if (output.activation_type() == v1::ExportConfig::INT8 && output.profile() != v1::ExportConfig::ORT_CPU) {
+    return InvalidField("export.activation_type", "INT8 is a choice of export.profile ORT_CPU alone; leave it out");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTraining(const v1::TrainingConfig& training) {
   PACTORY_RETURN_IF_ERROR(CheckRange("training.steps", training.steps(), 1, 1e8));
   PACTORY_RETURN_IF_ERROR(CheckRange("training.batch_size", training.batch_size(), 1, 65536));
@@ -267,6 +314,19 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT(config.mutable_evaluation(), batch_size, 64);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), profile, v1::ExportConfig::ORT_CPU);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), target, v1::ExportConfig::X86);
+  PACTORY_DEFAULT_ENUM(config.mutable_export_(), activation_type, v1::ExportConfig::UINT8);
+  PACTORY_DEFAULT(config.mutable_export_(), pack_int4, false);
+  if (config.has_contract()) {
+    auto* contract = config.mutable_contract();
+    PACTORY_DEFAULT(contract, budget_seconds, 0);
+    PACTORY_DEFAULT(contract, budget_steps, 0);
+    PACTORY_DEFAULT(contract, float_layers, 2);
+    if (contract->ladder().empty()) {
+      for (int rung = v1::ContractConfig::PTQ; rung <= v1::ContractConfig::FLOAT_LAYERS; ++rung) {
+        contract->add_ladder(static_cast<v1::ContractConfig::Rung>(rung));
+      }
+    }
+  }
   auto* gates = config.mutable_gates();
   PACTORY_DEFAULT(gates, min_fp32_metric, 0);
   PACTORY_DEFAULT(gates, min_deployed_agreement, 0.98);
@@ -274,6 +334,8 @@ void FillDefaults(QuantizationConfig& config) {
 }
 
 absl::Status ValidateConfig(const QuantizationConfig& config) {
+  PACTORY_RETURN_IF_ERROR(CheckExport(config));
+  PACTORY_RETURN_IF_ERROR(CheckContract(config));
   PACTORY_RETURN_IF_ERROR(CheckWeights(config.weights()));
   PACTORY_RETURN_IF_ERROR(CheckRounding(config));
   PACTORY_RETURN_IF_ERROR(CheckActivations(config.activations()));

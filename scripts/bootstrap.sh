@@ -26,6 +26,14 @@ if ! up_to_date "$cache/venv/.stamp" "$requirements"; then
   sha256sum < "$requirements" > "$cache/venv/.stamp"
 fi
 
+# In the environment's own folder, so that a new environment gets it anew.
+requirements=$root/scripts/requirements-openvino.txt
+if ! up_to_date "$cache/venv/.stamp-openvino" "$requirements"; then
+  say "adding OpenVINO to the Python environment (59 MB to fetch)"
+  "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: -r "$requirements"
+  sha256sum < "$requirements" > "$cache/venv/.stamp-openvino"
+fi
+
 # The libraries do not depend on the Python version; the flags name the one whose sums are pinned.
 unpack_wheels() {
   "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \

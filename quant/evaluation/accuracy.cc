@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 
 namespace pactory::quant {
 namespace {
@@ -35,12 +36,16 @@ at::Tensor Answers(const at::Tensor& outputs) {
   return at::where(values.isnan().any(-1), at::full({}, -1, answers.options()), answers);
 }
 
-absl::StatusOr<Accuracy> CountEqual(const at::Tensor& answers, const at::Tensor& expected) {
+absl::StatusOr<at::Tensor> EqualSamples(const at::Tensor& answers, const at::Tensor& expected) {
   if (answers.sizes() != expected.sizes()) {
     return absl::InvalidArgumentError(absl::StrCat("answers and expected answers must have one shape: answers=",
                                                    ShapeOf(answers), " expected=", ShapeOf(expected)));
   }
-  const at::Tensor equal = answers.eq(expected).reshape({answers.size(0), -1}).all(1);
+  return answers.eq(expected).reshape({answers.size(0), -1}).all(1);
+}
+
+absl::StatusOr<Accuracy> CountEqual(const at::Tensor& answers, const at::Tensor& expected) {
+  PACTORY_ASSIGN_OR_RETURN(const at::Tensor equal, EqualSamples(answers, expected));
   return Accuracy{.right = equal.sum().item<int64_t>(), .total = answers.size(0)};
 }
 

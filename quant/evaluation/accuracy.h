@@ -31,7 +31,11 @@ Interval WilsonInterval95(const Accuracy& accuracy);
 /// N x ... integers). NaN in a row makes its answer -1.
 at::Tensor Answers(const at::Tensor& outputs);
 
-/// Counts the samples on which two sets of answers are equal (at every position). INVALID_ARGUMENT where the shapes differ.
+/// Returns on which samples two sets of answers are equal (at every position): bool, one per sample. INVALID_ARGUMENT where the
+/// shapes differ.
+absl::StatusOr<at::Tensor> EqualSamples(const at::Tensor& answers, const at::Tensor& expected);
+
+/// Counts the samples on which two sets of answers are equal. INVALID_ARGUMENT where the shapes differ.
 absl::StatusOr<Accuracy> CountEqual(const at::Tensor& answers, const at::Tensor& expected);
 
 }  // namespace pactory::quant

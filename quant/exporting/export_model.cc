@@ -1,6 +1,10 @@
 #include "quant/exporting/export_model.h"
 
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "quant/exporting/fuse_to_qoperators.h"
 #include "quant/exporting/lower_quantizers.h"
 #include "quant/exporting/serialize_graph.h"
 #include "quant/exporting/shorten_names.h"
@@ -8,11 +12,19 @@
 
 namespace pactory::quant {
 
-absl::StatusOr<ExportedModel> ExportModel(QuantizedModel& model, const QuantizationPlan& plan) {
+absl::StatusOr<ExportedModel> ExportModel(QuantizedModel& model, const QuantizationPlan& plan, const v1::ExportConfig& config) {
   ExportedModel result;
-  PACTORY_ASSIGN_OR_RETURN(Graph graph, LowerQuantizers(model, plan, result.warnings));
-  PACTORY_RETURN_IF_ERROR(UpgradeOpset(graph));
+  PACTORY_ASSIGN_OR_RETURN(Graph graph, LowerQuantizers(model, plan, config, result.raised_channels));
+  for (const auto& [weight, channels] : result.raised_channels) {
+    result.warnings.push_back(absl::StrCat("the bias behind weight ", weight, " did not fit 32 bits in ", channels,
+                                           " channel(s); the scale of their weights was raised"));
+  }
+  const bool has_int4 = std::any_of(graph.initializers.begin(), graph.initializers.end(),
+                                    [](const auto& item) { return item.second.scalar_type() == at::kInt4; });
+  PACTORY_RETURN_IF_ERROR(UpgradeOpset(graph, has_int4 ? kInt4Opset : kExportOpset));
+  if (config.profile() == v1::ExportConfig::QOPERATOR) FuseToQoperators(graph);
   PACTORY_RETURN_IF_ERROR(graph.Verify());
+  result.layers = MeasureLayerStorage(graph, plan);
   // Last, because messages of the steps before name nodes as their owner knows them.
   ShortenNames(graph);
   PACTORY_ASSIGN_OR_RETURN(result.bytes, SerializeGraph(graph));

@@ -11,17 +11,19 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "quant/exporting/quantize_values.h"
+#include "quant/exporting/stored_grid.h"
 #include "quant/passes/ort_cpu_rules.h"
 
 namespace pactory::quant {
 namespace {
 
-constexpr int64_t kLargestStored = 255;
+constexpr int64_t kLargestInt4 = 7;
 
 class Lowering {
  public:
-  Lowering(QuantizedModel& model, const QuantizationPlan& plan, std::vector<std::string>& warnings)
-      : model_(model), warnings_(warnings), graph_(model.graph()) {
+  Lowering(QuantizedModel& model, const QuantizationPlan& plan, const v1::ExportConfig& config,
+           std::map<std::string, int64_t>& raised_channels)
+      : model_(model), config_(config), raised_channels_(raised_channels), graph_(model.graph()) {
     for (const LayerPlan& layer : plan.layers) {
       if (layer.compute == LayerCompute::kInt8) int8_weights_.insert(layer.weight);
     }
@@ -89,8 +91,7 @@ class Lowering {
         QuantizeBias(graph_.initializers.at(bias), input->Scales({}).item<float>(), WeightScales(weight_name, *weight));
     if (!quantized.raised_channels.empty()) {
       weight_scales_[weight_name] = quantized.weight_scales;
-      warnings_.push_back(absl::StrCat("bias ", bias, " did not fit 32 bits in ", quantized.raised_channels.size(),
-                                       " channel(s); the scale of their weights was raised"));
+      raised_channels_[weight_name] = static_cast<int64_t>(quantized.raised_channels.size());
     }
     const std::string values = graph_.UniqueValueName(absl::StrCat(bias, "_int32"));
     graph_.initializers[values] = quantized.values;
@@ -113,8 +114,10 @@ class Lowering {
     const int64_t axis = quantizer.spec().channel_axis;
     const at::Tensor values = QuantizeWeight(graph_.initializers.at(weight), scales, axis, quantizer.grid().qmax);
     const std::string stored = graph_.UniqueValueName(absl::StrCat(weight, "_int8"));
-    graph_.initializers[stored] = values;
-    if (int8_weights_.contains(weight)) {
+    const bool is_int4 = config_.pack_int4() && quantizer.grid().qmax <= kLargestInt4;
+    // One value in each byte until the file is written.
+    graph_.initializers[stored] = is_int4 ? values.view(at::kInt4) : values;
+    if (is_int4 || int8_weights_.contains(weight)) {
       AddDequantize(node, stored, scales, axis);
     } else {
       AddCastAndMul(node, stored, scales, axis);
@@ -149,20 +152,17 @@ class Lowering {
   }
 
   void LowerActivation(const Node& node, Quantizer& quantizer) {
-    const Grid grid = quantizer.grid();
+    const StoredGrid grid = StoreGrid(quantizer.grid(), config_);
     const at::Tensor scale = quantizer.Scales({}).reshape({});
     const std::string scale_name = Constant(absl::StrCat(quantizer.spec().id, "_scale"), scale);
-    // One type for all tensors, because a Conv fuses only between equal types: a signed grid is the unsigned one moved.
-    const int64_t shift = StoredZeroPoint(grid);
-    const std::string zero = Constant(absl::StrCat("zero_", shift), at::full({}, shift, at::kByte));
+    const std::string zero = Constant(absl::StrCat("zero_", grid.zero_point), at::full({}, grid.zero_point, grid.type));
     const std::string& input = node.inputs[0];
-    std::string integers = graph_.UniqueValueName(absl::StrCat(input, "_uint8"));
+    std::string integers = graph_.UniqueValueName(absl::StrCat(input, "_int"));
     graph_.nodes.push_back(MakeNode("QuantizeLinear", {input, scale_name, zero}, integers));
-    // QuantizeLinear saturates at the ends of uint8; the trained grid may end earlier, as [-127, 127] does.
-    if (shift + grid.qmin > 0 || shift + grid.qmax < kLargestStored) {
+    if (!grid.fills_type()) {
       const std::string clipped = graph_.UniqueValueName(absl::StrCat(input, "_clipped"));
-      const std::string low = Constant(absl::StrCat(input, "_low"), at::full({}, shift + grid.qmin, at::kByte));
-      const std::string high = Constant(absl::StrCat(input, "_high"), at::full({}, shift + grid.qmax, at::kByte));
+      const std::string low = Constant(absl::StrCat(input, "_low"), at::full({}, grid.low, grid.type));
+      const std::string high = Constant(absl::StrCat(input, "_high"), at::full({}, grid.high, grid.type));
       graph_.nodes.push_back(MakeNode("Clip", {integers, low, high}, clipped));
       integers = clipped;
     }
@@ -170,7 +170,8 @@ class Lowering {
   }
 
   QuantizedModel& model_;
-  std::vector<std::string>& warnings_;
+  const v1::ExportConfig& config_;
+  std::map<std::string, int64_t>& raised_channels_;
   Graph graph_;
   // Weights of layers that are computed in int8.
   std::set<std::string> int8_weights_;
@@ -181,8 +182,8 @@ class Lowering {
 }  // namespace
 
 absl::StatusOr<Graph> LowerQuantizers(QuantizedModel& model, const QuantizationPlan& plan,
-                                      std::vector<std::string>& warnings) {
-  return Lowering(model, plan, warnings).Run();
+                                      const v1::ExportConfig& config, std::map<std::string, int64_t>& raised_channels) {
+  return Lowering(model, plan, config, raised_channels).Run();
 }
 
 }  // namespace pactory::quant

@@ -2,8 +2,9 @@
 // Stateless.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "quant/graph/graph.h"
@@ -13,12 +14,15 @@
 namespace pactory::quant {
 
 /// Returns the model's graph in ONNX ops, its trained parameters as initializers:
-///  - an activation becomes Q + DQ in uint8, with the zero point of StoredZeroPoint(); below 8 bits a Clip of the
-///    integers between the two keeps it on its part of the grid;
-///  - the weight of a layer that is computed in int8 becomes an int8 initializer + DQ, its bias an int32 initializer + DQ;
+///  - an activation becomes Q + DQ in the type and with the zero point of StoreGrid(); where its grid does not fill the type, a
+///    Clip of the integers between the two keeps it on its part;
+///  - the weight of a layer that is computed in int8 becomes an int8 initializer + DQ, its bias (where the profile quantizes it) an
+///    int32 initializer + DQ;
+///  - with `pack_int4` a weight of at most 4 bits becomes an INT4 initializer + DQ (opset 21);
 ///  - any other weight becomes an int8 initializer + Cast + Mul, which the runtime folds when it loads the file.
-/// Quantizers with one id share their scale. Appends to `warnings` what was changed against the trained model.
+/// Quantizers with one id share their scale. Counts in `raised_channels`, by weight, the channels whose scale was raised because
+/// their bias did not fit 32 bits.
 absl::StatusOr<Graph> LowerQuantizers(QuantizedModel& model, const QuantizationPlan& plan,
-                                      std::vector<std::string>& warnings);
+                                      const v1::ExportConfig& config, std::map<std::string, int64_t>& raised_channels);
 
 }  // namespace pactory::quant

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "quant/exporting/upgrade_opset.h"
 #include "quant/onnx/tensor.h"
 
 namespace pactory::quant {
@@ -167,7 +168,7 @@ void CollectDomains(const Graph& graph, std::set<std::string>& domains) {
 
 absl::StatusOr<std::string> SerializeGraph(const Graph& graph) {
   onnx::ModelProto model;
-  model.set_ir_version(kExportIrVersion);
+  model.set_ir_version(graph.opset() >= kInt4Opset ? kInt4IrVersion : kExportIrVersion);
   model.set_producer_name("pactory");
   std::set<std::string> domains = {""};
   CollectDomains(graph, domains);

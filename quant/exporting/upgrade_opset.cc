@@ -79,15 +79,34 @@ absl::Status RewriteSlice(Graph& graph, Node& node) {
   return IntsToInput("axes", 3)(graph, node);
 }
 
-absl::Status RefuseNode(Graph&, Node& node) {
-  return absl::UnimplementedError(absl::StrCat("node has no equal form in opset ", kExportOpset, ": node=", node.name,
-                                               " op=", node.op_type, "; export the model at opset 13 or later"));
+// Since opset 18 an even split names its number of parts.
+absl::Status RewriteSplit(Graph&, Node& node) {
+  const bool is_even = node.inputs.size() < 2 || node.inputs[1].empty();
+  if (is_even) node.attributes["num_outputs"] = static_cast<int64_t>(node.outputs.size());
+  return absl::OkStatus();
+}
+
+// Opset 20 renamed the modes.
+absl::Status RewriteGridSample(Graph&, Node& node) {
+  const std::string mode = node.StringOr("mode", "bilinear");
+  if (mode == "bilinear") node.attributes["mode"] = std::string("linear");
+  if (mode == "bicubic") node.attributes["mode"] = std::string("cubic");
+  return absl::OkStatus();
+}
+
+Rewrite Refuse(int64_t opset) {
+  return [opset](Graph&, Node& node) {
+    return absl::UnimplementedError(absl::StrCat("node has no equal form in opset ", opset, ": node=", node.name, " op=", node.op_type,
+                                                 "; export the model at opset ", opset, " or later"));
+  };
 }
 
 // A rewrite holds for graphs of an opset before `before`.
 struct Change {
   int64_t before;
   Rewrite rewrite;
+
+  bool Applies(int64_t from, int64_t target) const { return from < before && before <= target; }
 };
 
 const std::multimap<std::string, Change>& Changes() {
@@ -101,26 +120,39 @@ const std::multimap<std::string, Change>& Changes() {
       {"Clip", {11, RewriteClip}},
       {"Pad", {11, RewritePad}},
       {"Slice", {10, RewriteSlice}},
-      {"Upsample", {13, RefuseNode}},
-      {"Resize", {11, RefuseNode}},
+      {"Upsample", {13, Refuse(13)}},
+      {"Resize", {11, Refuse(13)}},
+      // Of opset 14 and later: for files that hold INT4.
+      {"Split", {18, RewriteSplit}},
+      {"GridSample", {20, RewriteGridSample}},
+      {"GroupNormalization", {21, Refuse(21)}},
+      {"ReduceL1", {18, IntsToInput("axes", 1)}},
+      {"ReduceL2", {18, IntsToInput("axes", 1)}},
+      {"ReduceLogSum", {18, IntsToInput("axes", 1)}},
+      {"ReduceLogSumExp", {18, IntsToInput("axes", 1)}},
+      {"ReduceMax", {18, IntsToInput("axes", 1)}},
+      {"ReduceMean", {18, IntsToInput("axes", 1)}},
+      {"ReduceMin", {18, IntsToInput("axes", 1)}},
+      {"ReduceProd", {18, IntsToInput("axes", 1)}},
+      {"ReduceSumSquare", {18, IntsToInput("axes", 1)}},
   };
   return *changes;
 }
 
 // Subgraphs are never changed after import, so what stands in them must be of one form in both opsets.
-absl::Status CheckSubgraphs(const Node& node, int64_t from) {
+absl::Status CheckSubgraphs(const Node& node, int64_t from, int64_t target) {
   for (const Graph* subgraph : node.Subgraphs()) {
     for (const Node& inner : subgraph->nodes) {
       const auto [first, last] = Changes().equal_range(inner.op_type);
       const bool changes =
-          inner.domain.empty() && std::any_of(first, last, [&](const auto& item) { return from < item.second.before; });
+          inner.domain.empty() && std::any_of(first, last, [&](const auto& item) { return item.second.Applies(from, target); });
       if (changes) {
         return absl::UnimplementedError(absl::StrCat("node inside of ", node.name, " (", node.op_type,
-                                                     ") has another form in opset ", kExportOpset,
+                                                     ") has another form in opset ", target,
                                                      ": node=", inner.name, " op=", inner.op_type,
-                                                     "; export the model at opset 13 or later"));
+                                                     "; export the model at opset ", target, " or later"));
       }
-      PACTORY_RETURN_IF_ERROR(CheckSubgraphs(inner, from));
+      PACTORY_RETURN_IF_ERROR(CheckSubgraphs(inner, from, target));
     }
   }
   return absl::OkStatus();
@@ -128,18 +160,18 @@ absl::Status CheckSubgraphs(const Node& node, int64_t from) {
 
 }  // namespace
 
-absl::Status UpgradeOpset(Graph& graph) {
+absl::Status UpgradeOpset(Graph& graph, int64_t target) {
   const int64_t from = graph.opset();
-  if (from >= kExportOpset) return absl::OkStatus();
+  if (from >= target) return absl::OkStatus();
   for (Node& node : graph.nodes) {
-    PACTORY_RETURN_IF_ERROR(CheckSubgraphs(node, from));
+    PACTORY_RETURN_IF_ERROR(CheckSubgraphs(node, from, target));
     if (!node.domain.empty()) continue;
     const auto [first, last] = Changes().equal_range(node.op_type);
     for (auto change = first; change != last; ++change) {
-      if (from < change->second.before) PACTORY_RETURN_IF_ERROR(change->second.rewrite(graph, node));
+      if (change->second.Applies(from, target)) PACTORY_RETURN_IF_ERROR(change->second.rewrite(graph, node));
     }
   }
-  graph.opsets[""] = kExportOpset;
+  graph.opsets[""] = target;
   return absl::OkStatus();
 }
 

@@ -11,8 +11,12 @@ namespace pactory::quant {
 /// Opset of the default domain that exported files have at least: scales per channel came with 13, HardSwish with 14.
 inline constexpr int64_t kExportOpset = 14;
 
-/// Rewrites nodes whose form changed between the graph's opset and kExportOpset (attributes that became inputs, defaults
-/// that changed). A graph of that opset or a newer one stays. UNIMPLEMENTED names a node that has no equal form.
-absl::Status UpgradeOpset(Graph& graph);
+/// Opset that DequantizeLinear takes INT4 from.
+inline constexpr int64_t kInt4Opset = 21;
+
+/// Rewrites nodes whose form changed between the graph's opset and `target` (attributes that became inputs, defaults that changed),
+/// which is kExportOpset or kInt4Opset. A graph of that opset or a newer one stays. UNIMPLEMENTED names a node that has no equal
+/// form.
+absl::Status UpgradeOpset(Graph& graph, int64_t target);
 
 }  // namespace pactory::quant

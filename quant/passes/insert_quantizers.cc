@@ -11,6 +11,7 @@
 #include "quant/ops/value_range.h"
 #include "quant/passes/layer_overrides.h"
 #include "quant/passes/ort_cpu_rules.h"
+#include "quant/passes/profile_rules.h"
 
 namespace pactory::quant {
 namespace {
@@ -22,7 +23,8 @@ bool IsPerChannel(v1::QuantizerMethod method) {
 
 class Inserter {
  public:
-  Inserter(Graph& graph, const v1::QuantizationConfig& config) : graph_(graph), config_(config), overrides_(config) {}
+  Inserter(Graph& graph, const v1::QuantizationConfig& config)
+      : graph_(graph), config_(config), rules_(RulesOf(config.export_().profile())), overrides_(config) {}
 
   absl::StatusOr<QuantizationPlan> Run() {
     PlanLayers();
@@ -61,7 +63,7 @@ class Inserter {
       if (plan_.layers.back().compute == LayerCompute::kWeightOnly) candidates.insert(nodes[i]->name);
     }
     if (config_.activations().method() == v1::NONE) return;
-    const std::set<std::string> int8 = FindInt8Layers(graph_, candidates);
+    const std::set<std::string> int8 = rules_.find_int8_layers(graph_, candidates);
     for (size_t i = 0; i < nodes.size(); ++i) {
       LayerPlan& layer = plan_.layers[i];
       if (!candidates.contains(layer.node)) continue;
@@ -77,6 +79,11 @@ class Inserter {
       } else {
         layer.float_reason = "the runtime is faster in float here";
       }
+    }
+    if (FewBits()) return;
+    for (const NodeInput& input : rules_.find_joined_inputs(graph_, int8)) {
+      WantActivation(input.second, kKernelBits);
+      joined_inputs_.insert(input);
     }
   }
 
@@ -141,6 +148,7 @@ class Inserter {
 
   // A layer is fused to an integer kernel only with a Q behind it.
   void PlanOutput(const Node& node) {
+    if (!rules_.quantizes_outputs) return;
     std::string value = node.outputs[0];
     const std::vector<const Node*> readers = std::as_const(graph_).Consumers(value);
     if (readers.size() == 1 && !graph_.IsOutput(value) && IsAbsorbedByQuantizer(*readers[0])) {
@@ -152,7 +160,7 @@ class Inserter {
 
   // Ops that join values which are quantized anyway give theirs back quantized.
   void PlanJoins() {
-    if (FewBits()) return;
+    if (FewBits() || !rules_.quantizes_outputs) return;
     for (const Node& node : graph_.nodes) {
       if (!JoinsQuantizedValues(node) || graph_.IsOutput(node.outputs[0])) continue;
       const bool joins = std::all_of(node.inputs.begin(), node.inputs.end(),
@@ -197,12 +205,15 @@ class Inserter {
                                  .value = value,
                                  .node = producer == nullptr ? "" : producer->name,
                                  .bits = bits,
-                                 .sign = IsNonNegative(graph_, value) ? Sign::kNonNegative : Sign::kAny});
+                                 .sign = rules_.has_unsigned_grid && IsNonNegative(graph_, value) ? Sign::kNonNegative : Sign::kAny});
     // A value that an int8 layer writes has the Q as its only reader, which fusion asks for; of other values the layers that
     // compute in float read the finer original.
     std::set<std::string> readers = joins_;
     for (const LayerPlan& layer : plan_.layers) {
       if (layer.input_quantizer == value) readers.insert(layer.node);
+    }
+    for (const auto& [node, input] : joined_inputs_) {
+      if (input == value) readers.insert(node);
     }
     const std::string quantized = AddQuantizer(value, value);
     for (Node& node : graph_.nodes) {
@@ -232,7 +243,7 @@ class Inserter {
         id_of[reader.outputs[0]] = input->second;
         has_own = true;
       }
-      if (!has_own) shared.emplace_back(output, input->second);
+      if (!has_own && rules_.quantizes_outputs) shared.emplace_back(output, input->second);
     }
     for (const auto& [value, id] : shared) {
       const std::string quantized = AddQuantizer(value, id);
@@ -244,6 +255,7 @@ class Inserter {
 
   // A layer that is computed in float keeps its bias as it is.
   void InsertBiases() {
+    if (!rules_.quantizes_biases) return;
     for (const LayerPlan& layer : plan_.layers) {
       if (layer.bias.empty() || layer.compute != LayerCompute::kInt8) continue;
       Node node;
@@ -273,6 +285,7 @@ class Inserter {
 
   Graph& graph_;
   const v1::QuantizationConfig& config_;
+  const ProfileRules& rules_;
   LayerOverrides overrides_;
   QuantizationPlan plan_;
   // Bits of each value that is to be quantized.
@@ -281,6 +294,8 @@ class Inserter {
   std::set<std::string> written_in_int8_;
   // Nodes without weights that run between quantized values.
   std::set<std::string> joins_;
+  // Inputs of nodes without weights that the profile wants quantized.
+  std::set<NodeInput> joined_inputs_;
 };
 
 }  // namespace

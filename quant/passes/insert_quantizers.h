@@ -40,6 +40,8 @@ struct WeightPlacement {
   int64_t bits = 8;
   /// Axis of the output channels, or -1 for one scale.
   int64_t channel_axis = -1;
+  /// Where the pipeline chose one for this weight; else the config's.
+  v1::WeightConfig::WeightRange range = v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED;
 };
 
 /// How the deployed file computes a layer.

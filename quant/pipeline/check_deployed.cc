@@ -28,6 +28,34 @@ RuntimeCheck MakeCheck(PipelineState& state, const std::string& model_path) {
   return check;
 }
 
+// The runtime that a profile is for, where it can run here; TensorRT's needs a GPU and is none of the check's.
+std::string DeploymentRuntime(PipelineState& state) {
+  constexpr char kOrt[] = "onnxruntime";
+  switch (state.config.export_().profile()) {
+    case v1::ExportConfig::OPENVINO:
+      if (HasRuntime(state.job.runtime_check_command, "openvino")) return "openvino";
+      state.report.warnings.push_back("OpenVINO is not installed here; the file was run in ONNX Runtime alone");
+      return kOrt;
+    case v1::ExportConfig::TENSORRT:
+      state.report.warnings.push_back("TensorRT was not run: the result holds for the file in ONNX Runtime, and the file keeps to "
+                                      "TensorRT's rules as far as `pactory-trainer lint` has them");
+      return kOrt;
+    default: return kOrt;
+  }
+}
+
+absl::Status AddRuntime(PipelineState& state, const RuntimeResult& result, const char* optimization) {
+  RuntimeReport run{.name = result.runtime_name,
+                    .version = result.runtime_version,
+                    .instruction_set = result.instruction_set,
+                    .optimization = optimization};
+  const at::Tensor answers = Answers(result.outputs);
+  PACTORY_ASSIGN_OR_RETURN(run.accuracy, MeasureMetric(state, answers));
+  PACTORY_ASSIGN_OR_RETURN(run.agreement_trained, CountEqual(answers, state.trained_answers));
+  state.report.runtimes.push_back(std::move(run));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status VerifyImport(PipelineState& state) {
@@ -55,13 +83,16 @@ absl::Status CheckDeployed(PipelineState& state) {
   }
   PACTORY_RETURN_IF_ERROR(state.meter.Start("check_deployed"));
   RuntimeCheck check = MakeCheck(state, state.exported_path);
+  check.runtime = DeploymentRuntime(state);
   check.latency_runs = kLatencyRuns;
-  check.on_part = [&](double share) { return state.meter.Advance(0.7 * share); };
+  check.on_part = [&](double share) { return state.meter.Advance(0.4 * share); };
   PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
   const at::Tensor answers = Answers(result.outputs);
   PACTORY_ASSIGN_OR_RETURN(state.report.deployed, MeasureMetric(state, answers));
   PACTORY_ASSIGN_OR_RETURN(state.report.agreement_trained, CountEqual(answers, state.trained_answers));
   PACTORY_ASSIGN_OR_RETURN(state.report.agreement_fp32, CountEqual(answers, state.fp32_answers));
+  state.answers["deployed"] = answers;
+  PACTORY_RETURN_IF_ERROR(AddRuntime(state, result, "all"));
   state.report.int8_latency_ms = result.latency_ms;
   state.report.runtime_name = result.runtime_name;
   state.report.runtime_version = result.runtime_version;
@@ -70,10 +101,17 @@ absl::Status CheckDeployed(PipelineState& state) {
   if (result.checker != "passed") state.report.warnings.push_back(absl::StrCat("onnx.checker: ", result.checker));
   // Right after the other, so that both ran on the machine as it was then.
   RuntimeCheck original = MakeCheck(state, state.job.model_path);
+  original.runtime = check.runtime;
   original.latency_runs = kLatencyRuns;
   original.samples = 1;
   PACTORY_ASSIGN_OR_RETURN(const RuntimeResult fp32, RunRuntimeCheck(original, *state.eval));
   state.report.fp32_latency_ms = fp32.latency_ms;
+  // What the file means, whatever kernels a CPU has.
+  RuntimeCheck written = MakeCheck(state, state.exported_path);
+  written.optimized = false;
+  written.on_part = [&](double share) { return state.meter.Advance(0.4 + 0.5 * share); };
+  PACTORY_ASSIGN_OR_RETURN(const RuntimeResult meaning, RunRuntimeCheck(written, *state.eval));
+  PACTORY_RETURN_IF_ERROR(AddRuntime(state, meaning, "none"));
   return absl::OkStatus();
 }
 
@@ -87,6 +125,13 @@ absl::Status CheckGates(const PipelineState& state) {
     return fail(absl::StrFormat(
         "the deployed model must give the trained model's answers (gates.min_deployed_agreement): equal=%.4f least=%.4f",
         report.agreement_trained->share(), gates.min_deployed_agreement()));
+  }
+  if (report.contract.has_value() && !report.contract->met) {
+    const ContractReport& contract = *report.contract;
+    const RungReport& best = contract.rungs[static_cast<size_t>(contract.best)];
+    return fail(absl::StrFormat("no rung of the ladder keeps contract.max_drop: largest loss=%.4f; the best is %s with a loss of %.4f, "
+                                "its files are the job's",
+                                contract.max_drop, best.name, best.drop.value_or(1)));
   }
   const std::optional<Accuracy>& last = report.deployed.has_value() ? report.deployed : report.qat;
   if (last.has_value() && report.fp32->share() - last->share() > gates.max_metric_drop()) {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "quant/observers/threshold.h"
+#include "quant/passes/profile_rules.h"
 #include "quant/quantizers/grid.h"
 #include "quant/quantizers/registry.h"
 
@@ -34,14 +35,16 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
     spec.id = placement.id;
     spec.method = config.activations().method();
     spec.bits = placement.bits;
-    spec.signedness = placement.sign == Sign::kNonNegative ? Signedness::kUnsigned : Signedness::kSigned;
+    spec.signedness = placement.sign == Sign::kNonNegative                           ? Signedness::kUnsigned
+                      : RulesOf(config.export_().profile()).has_full_signed_grid ? Signedness::kSignedFull
+                                                                                  : Signedness::kSigned;
     spec.moving_rate = config.activations().moving_rate();
-    if (spec.method == v1::PACT && spec.signedness == Signedness::kSigned) spec.method = v1::PACT_TWO_SIDED;
+    if (spec.method == v1::PACT && spec.signedness != Signedness::kUnsigned) spec.method = v1::PACT_TWO_SIDED;
     const QuantizerDefinition* definition = FindQuantizer(spec.method);
     if (definition == nullptr) {
       return absl::InternalError(absl::StrCat("method does not quantize: ", v1::QuantizerMethod_Name(spec.method)));
     }
-    const bool two_ends = definition->affine && spec.signedness == Signedness::kSigned;
+    const bool two_ends = definition->affine && spec.signedness != Signedness::kUnsigned;
     const double init = config.activations().alpha().init();
     spec.window = config.activations().window();
     if (definition->learns_range && init > 0) {
@@ -63,7 +66,7 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
     spec.bits = placement.bits;
     spec.target = QuantizerTarget::kWeight;
     spec.channel_axis = placement.channel_axis;
-    spec.range = ResolveWeightRange(config);
+    spec.range = placement.range != v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED ? placement.range : ResolveWeightRange(config);
     specs.push_back(std::move(spec));
   }
   return specs;

@@ -1,11 +1,13 @@
 #include "quant/pipeline/environment.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <torch/headeronly/version.h>
 
 #include <fstream>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/version.h"
 #include "quant/pipeline/device.h"
@@ -31,7 +33,8 @@ EnvironmentReport DescribeEnvironment(at::Device device) {
           .libtorch_version = TORCH_VERSION,
           .cpu = CpuModel(),
           .threads = at::get_num_threads(),
-          .device = DeviceName(device)};
+          .device = DeviceName(device),
+          .device_class = device.is_cuda() ? "CUDA" : absl::StrCat("CPU ", at::get_cpu_capability())};
 }
 
 }  // namespace pactory::quant

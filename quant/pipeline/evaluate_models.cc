@@ -21,9 +21,13 @@ absl::StatusOr<at::Tensor> OutputsOf(PipelineState& state, Executor& executor, d
 
 }  // namespace
 
-absl::StatusOr<Accuracy> MeasureMetric(const PipelineState& state, const at::Tensor& answers) {
+at::Tensor ExpectedAnswers(const PipelineState& state) {
   const bool by_labels = state.config.evaluation().metric() == v1::EvaluationConfig::TOP1;
-  return CountEqual(answers, by_labels ? state.eval->labels() : state.fp32_answers);
+  return by_labels ? state.eval->labels() : state.fp32_answers;
+}
+
+absl::StatusOr<Accuracy> MeasureMetric(const PipelineState& state, const at::Tensor& answers) {
+  return CountEqual(answers, ExpectedAnswers(state));
 }
 
 absl::StatusOr<at::Tensor> AnswersOf(PipelineState& state, QuantizedModel& model, double from, double to) {
@@ -55,6 +59,7 @@ absl::Status EvaluateFp32(PipelineState& state) {
                       "BAD_MODEL");
   }
   state.fp32_answers = Answers(*outputs);
+  state.answers["fp32"] = state.fp32_answers;
   PACTORY_ASSIGN_OR_RETURN(state.report.fp32, MeasureMetric(state, state.fp32_answers));
   state.meter.details().set_metric(state.report.fp32->share());
   const double least = state.config.gates().min_fp32_metric();
@@ -85,6 +90,7 @@ absl::Status EvaluatePtq(PipelineState& state) {
   PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<QuantizedModel> model, MakeQuantizedModel(state, PtqBaseline(state.config)));
   PACTORY_ASSIGN_OR_RETURN(const at::Tensor answers, AnswersOf(state, *model, 0, 1));
   PACTORY_ASSIGN_OR_RETURN(state.report.ptq, MeasureMetric(state, answers));
+  state.answers["ptq"] = answers;
   return absl::OkStatus();
 }
 

@@ -24,6 +24,8 @@ struct QuantizationJob {
   std::string checkpoint_path;
   /// Program and first arguments of the check in the serving runtime; empty: the deployed model is not measured.
   std::vector<std::string> runtime_check_command;
+  /// Threads to compute with; 0: as many as LibTorch takes by itself.
+  int threads = 0;
 };
 
 /// Hears how a job goes. Called from the pipeline's thread.

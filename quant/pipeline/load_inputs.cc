@@ -1,3 +1,5 @@
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -103,12 +105,12 @@ void LoadCheckpoint(PipelineState& state) {
   }
 }
 
-void PlanStages(PipelineState& state) {
+}  // namespace
+
+void PlanQuantization(PipelineState& state) {
   const v1::TrainingConfig& training = state.config.training();
   const double seconds = 0.002 * static_cast<double>(state.eval->size());
   const double step = 0.02 * training.batch_size();
-  state.meter.Plan("evaluate_fp32", seconds);
-  if (!state.job.runtime_check_command.empty()) state.meter.Plan("verify_import", seconds);
   state.meter.Plan("calibrate", 0.005 * state.config.calibration().samples());
   state.meter.Plan("evaluate_ptq", seconds);
   if (training.enabled() && training.plain_qat_baseline()) state.meter.Plan("train_plain_qat", step * training.steps());
@@ -122,13 +124,11 @@ void PlanStages(PipelineState& state) {
   } else {
     state.meter.Plan("evaluate_calibrated", seconds);
   }
+  state.meter.Plan("check_weight_ranges", 1);
   state.meter.Plan("measure_layers", 1);
   state.meter.Plan("export", 1);
   if (!state.job.runtime_check_command.empty()) state.meter.Plan("check_deployed", 2 * seconds + 3);
-  state.meter.Plan("report", 1);
 }
-
-}  // namespace
 
 Labels LabelsOf(const PipelineState& state) {
   const bool regression = state.config.training().task_loss() != v1::TrainingConfig::CROSS_ENTROPY;
@@ -139,6 +139,7 @@ Labels LabelsOf(const PipelineState& state) {
 absl::Status LoadInputs(PipelineState& state) {
   state.meter.Plan("load", 1);
   PACTORY_RETURN_IF_ERROR(state.meter.Start("load"));
+  if (state.job.threads > 0) at::set_num_threads(state.job.threads);
   PACTORY_RETURN_IF_ERROR(LoadConfig(state));
   PACTORY_ASSIGN_OR_RETURN(state.device, ChooseDevice(state.config.device()));
   PACTORY_RETURN_IF_ERROR(Because(LoadModel(state), "BAD_MODEL"));
@@ -146,7 +147,11 @@ absl::Status LoadInputs(PipelineState& state) {
   const absl::Status metric = ChooseMetric(state);
   if (!metric.ok()) return WithReason(metric, "BAD_CONFIG");
   LoadCheckpoint(state);
-  PlanStages(state);
+  const double seconds = 0.002 * static_cast<double>(state.eval->size());
+  state.meter.Plan("evaluate_fp32", seconds);
+  if (!state.job.runtime_check_command.empty()) state.meter.Plan("verify_import", seconds);
+  // With a contract each rung is planned when it is begun.
+  if (!state.config.has_contract()) PlanQuantization(state);
   return absl::OkStatus();
 }
 

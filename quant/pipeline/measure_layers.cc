@@ -5,9 +5,11 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "base/status_macros.h"
 #include "quant/data/data_order.h"
+#include "quant/exporting/stored_grid.h"
 #include "quant/guard.h"
 #include "quant/pipeline/stages.h"
 #include "quant/pipeline/warn_of_ranges.h"
@@ -63,7 +65,7 @@ absl::Status MeasureBatch(PipelineState& state, const at::Tensor& x, const std::
   });
 }
 
-QuantizerReport DescribeQuantizer(const Quantizer& quantizer, const at::Tensor& values) {
+QuantizerReport DescribeQuantizer(const Quantizer& quantizer, const at::Tensor& values, const v1::ExportConfig& config) {
   QuantizerReport report;
   const QuantizerSpec& spec = quantizer.spec();
   report.name = spec.id;
@@ -71,10 +73,27 @@ QuantizerReport DescribeQuantizer(const Quantizer& quantizer, const at::Tensor& 
   report.method = v1::QuantizerMethod_Name(spec.method);
   report.bits = spec.bits;
   report.is_signed = quantizer.grid().qmin < 0;
-  if (spec.target == QuantizerTarget::kActivation) report.zero_point = StoredZeroPoint(quantizer.grid());
+  if (spec.target == QuantizerTarget::kActivation) {
+    const StoredGrid grid = StoreGrid(quantizer.grid(), config);
+    report.zero_point = grid.zero_point;
+    report.stored_type = grid.type == at::kByte ? "uint8" : "int8";
+  }
   const at::Tensor scales = quantizer.Scales(values).to(at::kDouble).contiguous();
   report.scales.assign(scales.const_data_ptr<double>(), scales.const_data_ptr<double>() + scales.numel());
   return report;
+}
+
+// As many bins as a plot shows; those behind the largest value are left out.
+void AddHistogram(const AbsHistogram& histogram, QuantizerReport& report) {
+  constexpr int kMerged = AbsHistogram::kBins / 128;
+  report.least = histogram.min();
+  report.largest = histogram.max();
+  report.bin_width = histogram.range() / AbsHistogram::kBins * kMerged;
+  for (int first = 0; first < AbsHistogram::kBins; first += kMerged) {
+    const auto begin = histogram.bins().begin() + first;
+    report.histogram.push_back(std::accumulate(begin, begin + kMerged, int64_t{0}));
+  }
+  while (!report.histogram.empty() && report.histogram.back() == 0) report.histogram.pop_back();
 }
 
 void ReportQuantizers(PipelineState& state, const Measurements& sums) {
@@ -82,7 +101,7 @@ void ReportQuantizers(PipelineState& state, const Measurements& sums) {
     const QuantizerSpec& spec = quantizer->spec();
     const bool is_weight = spec.target == QuantizerTarget::kWeight;
     QuantizerReport report =
-        DescribeQuantizer(*quantizer, is_weight ? state.trained->parameters().at(spec.id) : at::Tensor());
+        DescribeQuantizer(*quantizer, is_weight ? state.trained->parameters().at(spec.id) : at::Tensor(), state.config.export_());
     for (const ActivationPlacement& placement : state.plan.activations) {
       if (placement.id == spec.id) report.node = placement.node;
     }
@@ -102,6 +121,9 @@ void ReportQuantizers(PipelineState& state, const Measurements& sums) {
     if (const auto counts = sums.quantizers.find(spec.id); counts != sums.quantizers.end() && counts->second.total > 0) {
       report.clipped_share = static_cast<double>(counts->second.clipped) / static_cast<double>(counts->second.total);
     }
+    if (const auto histogram = state.histograms.find(spec.id); histogram != state.histograms.end()) {
+      AddHistogram(histogram->second, report);
+    }
     state.report.quantizers.push_back(std::move(report));
   }
 }
@@ -116,6 +138,7 @@ const char* PrecisionName(LayerCompute compute) {
 }
 
 void ReportLayers(PipelineState& state, const Measurements& sums) {
+  std::set<std::string> counted;
   for (const LayerPlan& layer : state.plan.layers) {
     LayerReport report;
     report.name = layer.node;
@@ -125,9 +148,17 @@ void ReportLayers(PipelineState& state, const Measurements& sums) {
     for (const std::string* name : {&layer.weight, &layer.bias}) {
       if (const auto found = state.graph.initializers.find(*name); found != state.graph.initializers.end()) {
         report.params += found->second.numel();
+        if (counted.insert(*name).second) report.float_bytes += static_cast<int64_t>(found->second.nbytes());
       }
     }
-    if (const Quantizer* weight = state.trained->Find(layer.weight_quantizer)) report.weight_bits = weight->spec().bits;
+    if (const Quantizer* weight = state.trained->Find(layer.weight_quantizer)) {
+      report.weight_bits = weight->spec().bits;
+      if (weight->spec().bits == 8) report.weight_range = weight->spec().range == v1::WeightConfig::FULL ? "full" : "reduced";
+    }
+    if (const auto sum = state.pair_sums.find(layer.weight_quantizer);
+        sum != state.pair_sums.end() && layer.compute == LayerCompute::kInt8) {
+      report.pair_sum = sum->second;
+    }
     if (const Quantizer* input = state.trained->Find(layer.input_quantizer)) report.activation_bits = input->spec().bits;
     if (const auto power = sums.layers.find(layer.output); power != sums.layers.end() && power->second.noise > 0) {
       report.sqnr_db = 10 * std::log10(power->second.signal / power->second.noise);

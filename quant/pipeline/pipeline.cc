@@ -24,19 +24,26 @@ absl::Status RunStages(PipelineState& state) {
   // Before anything is trained: is the model what its owner says it is, and do we run it as the runtime does?
   PACTORY_RETURN_IF_ERROR(EvaluateFp32(state));
   PACTORY_RETURN_IF_ERROR(VerifyImport(state));
-  PACTORY_RETURN_IF_ERROR(CalibrateRanges(state));
-  PACTORY_RETURN_IF_ERROR(EvaluatePtq(state));
-  PACTORY_RETURN_IF_ERROR(TrainPlainBaseline(state));
-  PACTORY_RETURN_IF_ERROR(TrainModel(state));
-  PACTORY_RETURN_IF_ERROR(MeasureLayers(state));
-  PACTORY_RETURN_IF_ERROR(WriteModel(state));
-  PACTORY_RETURN_IF_ERROR(CheckDeployed(state));
+  PACTORY_RETURN_IF_ERROR(state.config.has_contract() ? ClimbLadder(state) : Quantize(state));
+  PACTORY_RETURN_IF_ERROR(CompareModels(state));
   // The report comes before the gates: who fails them needs it most.
   PACTORY_RETURN_IF_ERROR(WriteReports(state));
   return CheckGates(state);
 }
 
 }  // namespace
+
+absl::Status Quantize(PipelineState& state) {
+  PACTORY_RETURN_IF_ERROR(CalibrateRanges(state));
+  PACTORY_RETURN_IF_ERROR(ChooseWeightRanges(state));
+  PACTORY_RETURN_IF_ERROR(EvaluatePtq(state));
+  PACTORY_RETURN_IF_ERROR(TrainPlainBaseline(state));
+  PACTORY_RETURN_IF_ERROR(TrainModel(state));
+  PACTORY_RETURN_IF_ERROR(CheckWeightRanges(state));
+  PACTORY_RETURN_IF_ERROR(MeasureLayers(state));
+  PACTORY_RETURN_IF_ERROR(WriteModel(state));
+  return CheckDeployed(state);
+}
 
 absl::StatusOr<PipelineResult> RunPipeline(const QuantizationJob& job, JobListener& listener) {
   PipelineState state(job, listener);

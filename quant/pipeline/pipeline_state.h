@@ -45,6 +45,10 @@ struct PipelineState {
   std::unique_ptr<Executor> fp32;
   std::optional<Checkpoint> resume;
 
+  /// Answers over the evaluation set by report row (`fp32`, `ptq`, `qat_plain`, `qat`, `deployed`), on the CPU, of the rows that were
+  /// measured here.
+  std::map<std::string, at::Tensor> answers;
+
   /// Set by EvaluateFp32: first outputs over the evaluation set, on the CPU.
   at::Tensor fp32_answers;
   double fp32_seconds = 0;
@@ -58,6 +62,12 @@ struct PipelineState {
   /// Set by TrainModel (or, without training, by the PTQ stage): the model that is exported, and its answers.
   std::unique_ptr<QuantizedModel> trained;
   at::Tensor trained_answers;
+
+  /// Set by CheckWeightRanges: largest 16-bit pair sum of each weight of an int8 layer, by quantizer (LargestPairSum).
+  std::map<std::string, double> pair_sums;
+
+  /// Set by ClimbLadder: the rung of the contract that is tried; -1 without a contract.
+  int64_t rung = -1;
 
   /// Set by WriteModel.
   ExportedModel exported;

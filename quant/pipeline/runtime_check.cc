@@ -56,6 +56,12 @@ absl::Status ReadResult(const std::string& path, RuntimeResult& result) {
 
 }  // namespace
 
+bool HasRuntime(const std::vector<std::string>& command, const std::string& runtime) {
+  std::vector<std::string> question = command;
+  question.insert(question.end(), {"--has-runtime", runtime});
+  return RunChild(question, nullptr).ok();
+}
+
 absl::StatusOr<RuntimeResult> RunRuntimeCheck(const RuntimeCheck& check, const Dataset& dataset) {
   std::error_code error;
   std::filesystem::create_directories(check.work_dir, error);
@@ -82,7 +88,9 @@ absl::StatusOr<RuntimeResult> RunRuntimeCheck(const RuntimeCheck& check, const D
          {std::string("--model"), check.model_path, std::string("--inputs"), inputs, std::string("--outputs"), outputs,
           std::string("--batch"), absl::StrCat(check.batch_size), std::string("--threads"), absl::StrCat(check.threads),
           std::string("--latency-runs"), absl::StrCat(is_last ? check.latency_runs : 0), std::string("--latency-threads"),
-          std::string("1"), std::string("--json"), json}) {
+          std::string("1"), std::string("--runtime"), check.runtime, std::string("--optimization"),
+          std::string(check.optimized ? "all" : "none"), std::string("--json"),
+          json}) {
       command.push_back(argument);
     }
     PACTORY_RETURN_IF_ERROR(RunChild(command, check.stop));

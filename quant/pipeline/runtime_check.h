@@ -25,6 +25,10 @@ struct RuntimeCheck {
   int threads = 1;
   /// Runs of one sample on one thread that latency is measured on; 0: not measured.
   int64_t latency_runs = 0;
+  /// `onnxruntime` or `openvino`.
+  std::string runtime = "onnxruntime";
+  /// For ONNX Runtime: whether it may fuse nodes into its own kernels, as it does by default, or runs each as it is written.
+  bool optimized = true;
   /// Samples to run from the front of the dataset; 0: all.
   int64_t samples = 0;
   /// Called with the share done; a status that is not OK ends the check with it. May be null.
@@ -45,6 +49,9 @@ struct RuntimeResult {
   /// Median milliseconds of one sample on one thread.
   std::optional<double> latency_ms;
 };
+
+/// Whether the check's program has the runtime.
+bool HasRuntime(const std::vector<std::string>& command, const std::string& runtime);
 
 /// Runs the check; the dataset goes to the runtime in parts of bounded size. INTERNAL with what the runtime printed where it
 /// fails.

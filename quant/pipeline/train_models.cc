@@ -246,11 +246,20 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
 
 // What a resumed job does not measure again.
 constexpr char kPlainResult[] = "result/qat_plain";
+// The rung of a contract that a checkpoint belongs to.
+constexpr char kRung[] = "contract/rung";
+
+bool BelongsToRung(const PipelineState& state) {
+  const auto rung = state.resume->find(kRung);
+  const bool known = rung != state.resume->end() && rung->second.scalar_type() == at::kLong && rung->second.numel() == 1;
+  return (known ? rung->second.item().toLong() : -1) == state.rung;
+}
 
 absl::Status WriteNumbered(PipelineState& state, Checkpoint checkpoint, int64_t step, int64_t number) {
   if (state.report.qat_plain.has_value()) {
     checkpoint[kPlainResult] = at::tensor({state.report.qat_plain->right, state.report.qat_plain->total}, at::kLong);
   }
+  if (state.rung >= 0) checkpoint[kRung] = at::tensor({state.rung}, at::kLong);
   const std::string path = absl::StrCat(state.job.output_dir, "/checkpoint-", number % kKeptCheckpoints, ".ckpt");
   PACTORY_RETURN_IF_ERROR(WriteCheckpoint(checkpoint, path));
   state.listener.OnCheckpoint(path, step);
@@ -271,6 +280,7 @@ absl::Status TrainPlainBaseline(PipelineState& state) {
   TrainingRole role{.stage = "train_plain_qat", .metric_prefix = "plain_qat/", .config = PlainQatBaseline(state.config)};
   PACTORY_ASSIGN_OR_RETURN(TrainedModel trained, Train(state, role));
   state.report.qat_plain = trained.accuracy;
+  state.answers["qat_plain"] = trained.answers;
   state.report.plain_history = std::move(trained.history);
   return absl::OkStatus();
 }
@@ -286,12 +296,13 @@ absl::Status TrainModel(PipelineState& state) {
   TrainingRole role{.stage = "train",
                     .metric_prefix = "",
                     .config = state.config,
-                    .resume = state.resume.has_value() ? &*state.resume : nullptr,
+                    .resume = state.resume.has_value() && BelongsToRung(state) ? &*state.resume : nullptr,
                     .on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
                       return WriteNumbered(state, checkpoint, step, written++);
                     }};
   PACTORY_ASSIGN_OR_RETURN(TrainedModel trained, Train(state, role));
   state.report.qat = trained.accuracy;
+  state.answers["qat"] = trained.answers;
   state.report.history = std::move(trained.history);
   state.trained = std::move(trained.model);
   state.trained_answers = std::move(trained.answers);

@@ -43,7 +43,7 @@ class Affine : public Quantizer {
     if (!std::isfinite(low) || !std::isfinite(high)) return;
     state_.mul_(spec().moving_rate).add_(1);
     low_.mul_(spec().moving_rate);
-    if (spec().signedness == Signedness::kSigned) low_.add_(std::min(0.0, low));
+    if (spec().signedness != Signedness::kUnsigned) low_.add_(std::min(0.0, low));
     high_.mul_(spec().moving_rate).add_(std::max(0.0, high));
   }
 

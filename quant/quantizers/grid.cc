@@ -5,7 +5,7 @@ namespace pactory::quant {
 Grid ActivationGrid(int64_t bits, Signedness signedness) {
   if (signedness == Signedness::kUnsigned) return {0, (int64_t{1} << bits) - 1};
   const int64_t steps = (int64_t{1} << (bits - 1)) - 1;
-  return {-steps, steps};
+  return {signedness == Signedness::kSignedFull ? -steps - 1 : -steps, steps};
 }
 
 int64_t WeightSteps(int64_t bits, v1::WeightConfig::WeightRange range) {
@@ -22,6 +22,7 @@ int64_t StoredZeroPoint(Grid grid) {
 v1::WeightConfig::WeightRange ResolveWeightRange(const v1::QuantizationConfig& config) {
   const auto range = config.weights().range();
   if (range == v1::WeightConfig::FULL || range == v1::WeightConfig::REDUCED) return range;
+  if (config.export_().profile() == v1::ExportConfig::TENSORRT) return v1::WeightConfig::FULL;
   switch (config.export_().target()) {
     case v1::ExportConfig::X86_VNNI:
     case v1::ExportConfig::ARM:

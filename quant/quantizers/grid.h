@@ -8,17 +8,18 @@
 
 namespace pactory::quant {
 
-/// Whether a grid reaches below zero.
-enum class Signedness { kSigned, kUnsigned };
+/// Whether a grid reaches below zero, and then whether as far as above it or, kSignedFull, one step further.
+enum class Signedness { kSigned, kUnsigned, kSignedFull };
 
-/// Returns [-(2^(bits-1) - 1), 2^(bits-1) - 1], or [0, 2^bits - 1] for tensors that can't be negative.
+/// Returns [-(2^(bits-1) - 1), 2^(bits-1) - 1], [-2^(bits-1), 2^(bits-1) - 1] where that is full, or [0, 2^bits - 1] for tensors that
+/// can't be negative.
 Grid ActivationGrid(int64_t bits, Signedness signedness);
 
 /// Returns the largest integer of a symmetric weight grid: 2^(bits-1) - 1, and 63 for 8 bits at REDUCED range.
 int64_t WeightSteps(int64_t bits, v1::WeightConfig::WeightRange range);
 
-/// Returns the zero point of an activation's stored uint8: 0 for a grid that starts there, 128 for one symmetric around it (the
-/// same for all, so that they share a constant), -qmin for an affine one.
+/// Returns the zero point of an activation stored as uint8: 0 for a grid that starts there, 128 for one symmetric around it (the
+/// same for all, so that they share a constant), -qmin for any other.
 int64_t StoredZeroPoint(Grid grid);
 
 /// Replaces AUTO: REDUCED unless the target is declared free of 16-bit pair saturation.

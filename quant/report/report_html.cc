@@ -5,7 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "config/config_text.h"
+#include "quant/report/html_quantizers.h"
+#include "quant/report/html_samples.h"
 #include "quant/report/report_style.h"
 #include "quant/report/svg_chart.h"
 
@@ -56,6 +59,21 @@ std::string Row(const std::string& name, const std::optional<Accuracy>& accuracy
                       IntervalOf(accuracy), "</td><td class=\"num\">", size, "</td><td class=\"num\">", latency, "</td></tr>");
 }
 
+// What the result holds for: the same file gives other answers where other kernels run.
+std::string RuntimeTable(const Report& report) {
+  if (report.runtimes.empty()) return "";
+  std::string html = absl::StrCat("<table><tr><th>The file in</th><th>Kernels</th><th>", EscapeHtml(report.metric_name),
+                                  "</th><th>Trained model's answer</th></tr>");
+  for (const RuntimeReport& run : report.runtimes) {
+    absl::StrAppend(&html, "<tr><td>", EscapeHtml(run.name), " ", EscapeHtml(run.version), "</td><td>",
+                    run.optimization == "none" ? "as written, every node by itself"
+                                               : absl::StrCat("its default ones for ", EscapeHtml(run.instruction_set)),
+                    "</td><td class=\"num\">", Percent(run.accuracy), "</td><td class=\"num\">", Percent(run.agreement_trained),
+                    "</td></tr>");
+  }
+  return html + "</table>";
+}
+
 std::string ResultTable(const Report& report) {
   std::string html = absl::StrCat("<section><h2>Result</h2><table><tr><th>Model</th><th>", EscapeHtml(report.metric_name),
                                   "</th><th>95 % interval</th><th>File</th><th>Latency</th></tr>");
@@ -72,7 +90,26 @@ std::string ResultTable(const Report& report) {
                           EscapeHtml(report.instruction_set), Percent(report.agreement_trained),
                           Percent(report.agreement_fp32), report.eval_samples);
   }
-  return html + "</section>";
+  return absl::StrCat(html, RuntimeTable(report), "</section>");
+}
+
+std::string ContractSection(const Report& report) {
+  if (!report.contract.has_value()) return "";
+  const ContractReport& contract = *report.contract;
+  std::string html = absl::StrFormat(
+      "<section><h2>Contract</h2><p>At most %.2f points lost as deployed: %s.</p><table><tr><th>Rung</th><th></th><th>%s</th><th>Lost, "
+      "points</th><th>Steps</th><th>Seconds</th><th></th></tr>",
+      100 * contract.max_drop, contract.met ? "kept" : "not kept", EscapeHtml(report.metric_name));
+  for (size_t i = 0; i < contract.rungs.size(); ++i) {
+    const RungReport& rung = contract.rungs[i];
+    absl::StrAppendFormat(&html, "<tr%s><td>%s</td><td>%s</td><td class=\"num\">%s</td><td class=\"num\">%s</td><td class=\"num\">%d</td>"
+                                 "<td class=\"num\">%.1f</td><td>%s</td></tr>",
+                          static_cast<int64_t>(i) == contract.best ? " class=\"sum\"" : "", rung.name, rung.outcome, Percent(rung.accuracy),
+                          rung.drop.has_value() ? absl::StrFormat("%.2f", 100 * *rung.drop) : "–", rung.steps, rung.seconds,
+                          EscapeHtml(rung.float_layers.empty() ? rung.note
+                                                               : absl::StrCat("in float: ", absl::StrJoin(rung.float_layers, ", "))));
+  }
+  return html + "</table></section>";
 }
 
 std::string Warnings(const Report& report) {
@@ -170,35 +207,15 @@ std::string SizeTable(const Report& report) {
 std::string LayerTable(const Report& report) {
   std::string html =
       "<section><h2>Layers</h2><table><tr><th>Layer</th><th>Op</th><th>Weights</th><th>Activations</th><th>Parameters</th>"
-      "<th>Signal to noise of its output</th><th></th></tr>";
+      "<th>Bytes as float</th><th>Bytes in the file</th><th>Signal to noise of its output</th><th></th></tr>";
   for (const LayerReport& layer : report.layers) {
     const double bar = layer.sqnr_db.has_value() ? std::clamp(*layer.sqnr_db, 0.0, 50.0) * 2 : 0;
     absl::StrAppendFormat(&html, "<tr><td>%s</td><td>%s</td><td class=\"num\">%d bit</td><td class=\"num\">%d bit</td>"
-                                 "<td class=\"num\">%d</td><td><span class=\"bar\"><i style=\"width:%.0f%%\"></i></span> %s</td><td>%s</td></tr>",
+                                 "<td class=\"num\">%d</td><td class=\"num\">%d</td><td class=\"num\">%d</td><td><span class=\"bar\"><i "
+                                 "style=\"width:%.0f%%\"></i></span> %s</td><td>%s</td></tr>",
                           EscapeHtml(layer.name), EscapeHtml(layer.op), layer.weight_bits, layer.activation_bits, layer.params,
-                          bar, layer.sqnr_db.has_value() ? absl::StrFormat("%.1f dB", *layer.sqnr_db) : "–",
-                          EscapeHtml(layer.float_reason));
-  }
-  return html + "</table></section>";
-}
-
-std::string QuantizerTable(const Report& report) {
-  std::string html =
-      "<section><h2>Activation quantizers</h2><table><tr><th>Tensor</th><th>Written by</th><th>Method</th><th>Grid</th><th>Scale</th>"
-      "<th>alpha</th><th>Start</th><th>Clipped</th><th>Range stable after</th><th>Largest in</th></tr>";
-  for (const QuantizerReport& q : report.quantizers) {
-    if (q.target != "activation") continue;
-    absl::StrAppendFormat(&html, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%d bit, %s</td><td class=\"num\">%.5g</td><td class=\"num\">%s</td>"
-                                 "<td class=\"num\">%s</td><td class=\"num\">%s</td><td class=\"num\">%s</td><td class=\"num\">%s</td></tr>",
-                          EscapeHtml(q.name), EscapeHtml(q.node.empty() ? "the model's input" : q.node), q.method, q.bits,
-                          q.is_signed ? "signed" : "unsigned", q.scales.empty() ? 0 : q.scales[0],
-                          q.alpha.has_value() ? absl::StrFormat("%.4g", *q.alpha) : "–",
-                          q.alpha_initial.has_value() ? absl::StrFormat("%.4g", *q.alpha_initial) : "–",
-                          q.clipped_share.has_value() ? absl::StrFormat("%.3f %%", 100 * *q.clipped_share) : "–",
-                          q.stable_after_batches.has_value()
-                              ? absl::StrFormat("%d of %d batches", *q.stable_after_batches, q.calibration_batches.value_or(0))
-                              : "–",
-                          q.largest_sample.has_value() ? absl::StrFormat("sample %d", *q.largest_sample) : "–");
+                          layer.float_bytes, layer.stored_bytes, bar,
+                          layer.sqnr_db.has_value() ? absl::StrFormat("%.1f dB", *layer.sqnr_db) : "–", EscapeHtml(layer.float_reason));
   }
   return html + "</table></section>";
 }
@@ -222,8 +239,8 @@ std::string ReportToHtml(const Report& report) {
   return absl::StrCat("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
                       "content=\"width=device-width, initial-scale=1\"><title>",
                       EscapeHtml(title), "</title><style>", kReportStyle, "</style></head><body><main><h1>", EscapeHtml(title),
-                      "</h1>", Cards(report), ResultTable(report), Warnings(report), Curves(report), SizeTable(report),
-                      LayerTable(report), QuantizerTable(report), Footer(report), "</main></body></html>\n");
+                      "</h1>", Cards(report), ResultTable(report), ContractSection(report), Warnings(report), ComparisonSection(report), Curves(report), SizeTable(report),
+                      ClassSection(report), FlipSection(report), LayerTable(report), QuantizerSections(report), Footer(report), "</main></body></html>\n");
 }
 
 }  // namespace pactory::quant

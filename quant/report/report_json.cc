@@ -33,6 +33,12 @@ Json Breakdown(const SizeBreakdown& sizes) {
           {"other", sizes.other}};
 }
 
+Json Histogram(const QuantizerReport& quantizer) {
+  if (quantizer.histogram.empty()) return nullptr;
+  return {{"bin_width", quantizer.bin_width}, {"counts", quantizer.histogram}, {"min", quantizer.least},
+          {"max", quantizer.largest}};
+}
+
 Json Quantizers(const Report& report) {
   Json list = Json::array();
   for (const QuantizerReport& q : report.quantizers) {
@@ -45,6 +51,7 @@ Json Quantizers(const Report& report) {
                     {"bits", q.bits},
                     {"signed", q.is_signed},
                     {"zero_point", OptionalWhole(q.zero_point)},
+                    {"stored_type", q.stored_type.empty() ? Json(nullptr) : Json(q.stored_type)},
                     {"scale", q.scales.size() == 1 ? scales[0] : scales},
                     {"alpha", OptionalNumber(q.alpha)},
                     {"alpha_initial", OptionalNumber(q.alpha_initial)},
@@ -53,7 +60,8 @@ Json Quantizers(const Report& report) {
                     {"clipped_share", OptionalNumber(q.clipped_share)},
                     {"calibration_batches", OptionalWhole(q.calibration_batches)},
                     {"stable_after_batches", OptionalWhole(q.stable_after_batches)},
-                    {"largest_sample", OptionalWhole(q.largest_sample)}});
+                    {"largest_sample", OptionalWhole(q.largest_sample)},
+                    {"histogram", Histogram(q)}});
   }
   return list;
 }
@@ -68,7 +76,14 @@ Json Layers(const Report& report) {
                     {"float_reason", layer.float_reason.empty() ? Json(nullptr) : Json(layer.float_reason)},
                     {"weight_bits", layer.weight_bits},
                     {"activation_bits", layer.activation_bits},
-                    {"sqnr_db", OptionalNumber(layer.sqnr_db)}});
+                    {"sqnr_db", OptionalNumber(layer.sqnr_db)},
+                    {"sensitivity", OptionalNumber(layer.sensitivity)},
+                    {"float_bytes", layer.float_bytes},
+                    {"stored_bytes", layer.stored_bytes},
+                    {"weight_range", layer.weight_range.empty() ? Json(nullptr) : Json(layer.weight_range)},
+                    {"pair_sum", OptionalNumber(layer.pair_sum)},
+                    {"dead_channels", layer.dead_channels},
+                    {"raised_channels", layer.raised_channels}});
   }
   return list;
 }
@@ -86,6 +101,72 @@ Json QuantizerRecords(const TrainingHistory& history) {
     values[history.quantizer_names[i]] = {{"scale", scales}, {"clipped_share", clipped}, {"gradient_norm", gradients}};
   }
   return {{"step", steps}, {"values", values}};
+}
+
+Json Runtimes(const Report& report) {
+  Json list = Json::array();
+  for (const RuntimeReport& run : report.runtimes) {
+    list.push_back({{"name", run.name},
+                    {"version", run.version},
+                    {"instruction_set", run.instruction_set},
+                    {"optimization", run.optimization},
+                    {"accuracy", Measured(run.accuracy)},
+                    {"agreement_trained", run.agreement_trained.share()}});
+  }
+  return list;
+}
+
+Json ContractOf(const Report& report) {
+  if (!report.contract.has_value()) return nullptr;
+  Json rungs = Json::array();
+  for (const RungReport& rung : report.contract->rungs) {
+    rungs.push_back({{"name", rung.name},
+                     {"outcome", rung.outcome},
+                     {"note", rung.note.empty() ? Json(nullptr) : Json(rung.note)},
+                     {"accuracy", Measured(rung.accuracy)},
+                     {"drop", OptionalNumber(rung.drop)},
+                     {"steps", rung.steps},
+                     {"seconds", rung.seconds},
+                     {"float_layers", rung.float_layers}});
+  }
+  return {{"max_drop", report.contract->max_drop},
+          {"met", report.contract->met},
+          {"best", report.contract->best},
+          {"rungs", rungs}};
+}
+
+Json Comparisons(const Report& report) {
+  Json list = Json::array();
+  for (const ComparisonReport& comparison : report.comparisons) {
+    list.push_back({{"first", comparison.first},
+                    {"second", comparison.second},
+                    {"only_first_right", comparison.counts.only_first},
+                    {"only_second_right", comparison.counts.only_second},
+                    {"p_value", comparison.counts.p_value}});
+  }
+  return list;
+}
+
+Json Classes(const Report& report) {
+  Json list = Json::array();
+  for (const ClassReport& entry : report.classes) {
+    list.push_back({{"label", entry.label},
+                    {"samples", entry.samples},
+                    {"fp32_right", entry.fp32_right},
+                    {"deployed_right", entry.deployed_right}});
+  }
+  return list;
+}
+
+Json Flips(const Report& report) {
+  Json list = Json::array();
+  for (const FlipReport& flip : report.flips) {
+    list.push_back({{"index", flip.index},
+                    {"label", flip.label.has_value() ? Json(*flip.label) : Json(nullptr)},
+                    {"fp32", flip.fp32},
+                    {"deployed", flip.deployed}});
+  }
+  return {{"total", report.flips_total}, {"samples", list}};
 }
 
 Json History(const TrainingHistory& history) {
@@ -118,7 +199,7 @@ Json History(const TrainingHistory& history) {
 
 std::string ReportToJson(const Report& report) {
   Json timing = Json::object();
-  for (const auto& [stage, seconds] : report.timing) timing[stage] = seconds;
+  for (const auto& [stage, seconds] : report.timing) timing[stage] = timing.value(stage, 0.0) + seconds;
   Json warnings = Json::array();
   for (const std::string& warning : report.warnings) warnings.push_back(warning);
   const Json json = {
@@ -145,6 +226,11 @@ std::string ReportToJson(const Report& report) {
         {"version", report.runtime_version},
         {"instruction_set", report.instruction_set},
         {"onnx_checker", report.onnx_checker}}},
+      {"contract", ContractOf(report)},
+      {"runtimes", Runtimes(report)},
+      {"comparisons", Comparisons(report)},
+      {"classes", Classes(report)},
+      {"flips", Flips(report)},
       {"quantizers", Quantizers(report)},
       {"layers", Layers(report)},
       {"training", History(report.history)},
@@ -156,9 +242,11 @@ std::string ReportToJson(const Report& report) {
         {"libtorch", report.environment.libtorch_version},
         {"cpu", report.environment.cpu},
         {"threads", report.environment.threads},
-        {"device", report.environment.device}}},
+        {"device", report.environment.device},
+        {"device_class", report.environment.device_class}}},
       {"config", Json::parse(ConfigToJson(report.config), nullptr, false)},
       {"warnings", warnings},
+      {"lint", report.lint},
   };
   // Names come from the model and may be no UTF-8.
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -23,6 +23,8 @@ svg{width:100%;height:auto}svg text{fill:var(--ink);font-size:13px}svg .title{fo
 svg .grid{stroke:var(--line)}svg polyline{fill:none;stroke-width:1.6;stroke-linejoin:round}svg .reference{stroke:var(--soft);stroke-dasharray:5 4}
 .legend{display:flex;gap:16px;font-size:13px;color:var(--soft);padding-left:40px}.legend i{display:inline-block;width:12px;height:3px;margin-right:6px;vertical-align:middle}
 .bar{display:inline-block;width:110px;height:8px;border-radius:4px;background:var(--line);vertical-align:middle}.bar i{display:block;height:8px;border-radius:4px;background:var(--accent)}
+.histograms{display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:12px;margin-top:12px}
+svg.histogram path{fill:var(--accent)}svg.histogram .mark{stroke:#d0421b;stroke-width:1.5}
 pre{overflow-x:auto;font-size:13px}summary{cursor:pointer;color:var(--accent);margin-top:10px}
 )css";
 

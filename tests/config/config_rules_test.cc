@@ -23,6 +23,14 @@ TEST(ConfigRulesTest, EmptyConfigIsCompletedAndValid) {
   EXPECT_EQ(config.training().checkpoint_every(), 15);
 }
 
+TEST(ConfigRulesTest, AContractTriesEveryRungUnlessItNamesSome) {
+  EXPECT_FALSE(Complete("").has_contract());
+  EXPECT_EQ(Complete("contract: {max_drop: 0.01}").contract().ladder_size(), 5);
+  const v1::QuantizationConfig named = Complete("contract: {max_drop: 0.01, ladder: [PACT, FLOAT_LAYERS, FLOAT_LAYERS]}");
+  EXPECT_TRUE(ValidateConfig(named).ok()) << ValidateConfig(named);
+  EXPECT_EQ(named.contract().ladder_size(), 3);
+}
+
 TEST(ConfigRulesTest, GivenValuesSurviveTheDefaults) {
   const v1::QuantizationConfig config = Complete("training: {weight_decay: 0, enabled: false}");
   EXPECT_EQ(config.training().weight_decay(), 0);
@@ -38,6 +46,15 @@ TEST(ConfigRulesTest, TrainingThatMayBeCutShortKeepsTheBest) {
 TEST(ConfigRulesTest, EachBrokenLimitNamesItsField) {
   const std::pair<const char*, const char*> cases[] = {
       {"weights: {bits: 9}", "weights.bits"},
+      {"{export: {profile: TENSORRT}, activations: {bits: 4}}", "activations.bits"},
+      {"{export: {profile: OPENVINO}, overrides: [{name: a, activation_bits: 4}]}", "overrides[0].activation_bits"},
+      {"{export: {profile: TENSORRT}, activations: {method: PACT_AFFINE}}", "activations.method"},
+      {"export: {profile: OPENVINO, activation_type: INT8}", "export.activation_type"},
+      {"contract: {budget_steps: 5}", "contract.max_drop"},
+      {"contract: {max_drop: 2}", "contract.max_drop"},
+      {"contract: {max_drop: 0.01, float_layers: 0}", "contract.float_layers"},
+      {"contract: {max_drop: 0.01, ladder: [PTQ, RUNG_UNSPECIFIED]}", "contract.ladder[1]"},
+      {"{contract: {max_drop: 0.01}, training: {plain_qat_baseline: true}}", "training.plain_qat_baseline"},
       {"weights: {bits: 1}", "weights.bits"},
       {"weights: {method: PACT}", "weights.method"},
       {"activations: {bits: 1}", "activations.bits"},

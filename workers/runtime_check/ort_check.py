@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Runs an ONNX file in ONNX Runtime over whole input arrays and reports what was measured."""
+"""Runs an ONNX file in ONNX Runtime, or in OpenVINO, over whole input arrays and reports what was measured."""
 
 import argparse
+import importlib.util
 import json
 import pathlib
 import platform
@@ -50,7 +51,9 @@ def check_model(path):
         return " ".join(str(error).split())
 
 
-def open_session(path, threads, optimization):
+def open_session(path, threads, optimization, runtime="onnxruntime"):
+    if runtime == "openvino":
+        return openvino_module().OpenVinoSession(path, threads)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -58,6 +61,21 @@ def open_session(path, threads, optimization):
     if optimization == "none":
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def openvino_module():
+    """openvino_session, which stands beside this file and needs the package openvino."""
+    try:
+        import openvino_session
+    except ImportError as error:
+        raise InputError(f"openvino is not installed in {sys.executable}: {error}") from error
+    return openvino_session
+
+
+def describe_runtime(runtime):
+    if runtime == "openvino":
+        return {"name": "openvino", "version": openvino_module().VERSION}
+    return {"name": "onnxruntime", "version": ort.__version__}
 
 
 def bind_inputs(arguments, graph_inputs):
@@ -146,9 +164,10 @@ def _create_output(path, first, count, batch):
     return np.lib.format.open_memmap(path, "w+", np.float32, (count, *first.shape[1:]))
 
 
-def measure_latency(path, arrays, runs, threads, optimization):
+def measure_latency(args, arrays):
     """Milliseconds per image at batch 1 (or at the model's fixed batch, divided by it)."""
-    session = open_session(path, threads, optimization)
+    runs, threads = args.latency_runs, args.latency_threads
+    session = open_session(args.model, threads, args.optimization, args.runtime)
     size = fixed_batch(session.get_inputs()) or 1
     feeds = batch_feeds(arrays, 0, size)
     for _ in range(max(3, runs // 10)):
@@ -163,10 +182,11 @@ def measure_latency(path, arrays, runs, threads, optimization):
 
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(
-        description="Runs an ONNX model in ONNX Runtime (CPU) over whole .npy arrays in batches; "
+        description="Runs an ONNX model in ONNX Runtime (CPU) or OpenVINO (CPU) over whole .npy arrays in batches; "
         "writes DIR/output_0.npy, output_1.npy, ... (float32) and a JSON file with the runtime, "
         "the CPU's instruction set, the latency and the verdict of onnx.checker. "
-        "Exit status: 0 done, 1 the runtime failed, 2 bad input.",
+        "Exit status: 0 done, 1 the runtime failed, 2 bad input. With `--has-runtime NAME` alone: 0 where that runtime is "
+        "installed, else 1.",
         epilog="example: ort_check.py --model m.onnx --inputs x.npy --outputs out "
         "--latency-runs 200 --json result.json")
     positive = _positive
@@ -182,6 +202,8 @@ def parse_arguments(arguments):
     parser.add_argument("--latency-threads", type=positive, default=1, help="default %(default)s")
     parser.add_argument("--optimization", choices=("all", "none"), default="all",
                         help="none runs the graph unfused, as written (default %(default)s)")
+    parser.add_argument("--runtime", choices=("onnxruntime", "openvino"), default="onnxruntime",
+                        help="openvino needs that package; it has no --optimization none (default %(default)s)")
     parser.add_argument("--json", type=pathlib.Path, required=True, help="where the result goes")
     return parser.parse_args(arguments)
 
@@ -204,17 +226,18 @@ def run(args):
     if not args.model.is_file():
         raise InputError(f"cannot read {args.model}: no such file")
     checker = check_model(args.model)
-    session = open_session(args.model, args.threads, args.optimization)
+    if args.runtime == "openvino" and args.optimization == "none":
+        raise InputError("openvino always optimizes; leave --optimization out")
+    session = open_session(args.model, args.threads, args.optimization, args.runtime)
     arrays = bind_inputs(args.inputs, session.get_inputs())
     start = time.perf_counter()
     samples = run_all(session, arrays, args.batch, args.outputs)
     seconds = time.perf_counter() - start
     latency = None
     if args.latency_runs:
-        latency = measure_latency(args.model, arrays, args.latency_runs, args.latency_threads,
-                                  args.optimization)
+        latency = measure_latency(args, arrays)
     result = {
-        "runtime": {"name": "onnxruntime", "version": ort.__version__},
+        "runtime": describe_runtime(args.runtime),
         "instruction_set": instruction_set(),
         "onnx_checker": checker,
         "optimization": args.optimization,
@@ -223,10 +246,15 @@ def run(args):
         "latency_ms": latency,
         "outputs": [output.name for output in session.get_outputs()],
     }
+    if args.runtime == "openvino":
+        result["layer_precisions"] = session.precisions()
     args.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def main(arguments=None):
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["--has-runtime"]:
+        return 0 if arguments[1:] == ["onnxruntime"] or importlib.util.find_spec(arguments[1]) else 1
     args = parse_arguments(arguments)
     try:
         run(args)

@@ -32,6 +32,8 @@ int main(int argc, char** argv) {
   pactory::AddOpsCommand(app, &exit_code);
   pactory::AddJobCommand(app, &exit_code);
   pactory::AddQuantizeCommand(app, &exit_code);
+  pactory::AddReplayCommand(app, &exit_code);
+  pactory::AddLintCommand(app, &exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

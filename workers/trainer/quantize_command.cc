@@ -1,13 +1,9 @@
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -15,7 +11,7 @@
 #include "config/presets.h"
 #include "quant/pipeline/pipeline.h"
 #include "workers/trainer/commands.h"
-#include "workers/trainer/job_error.h"
+#include "workers/trainer/console_listener.h"
 #include "workers/trainer/result_table.h"
 #include "workers/trainer/freed_memory.h"
 #include "workers/trainer/stop_signal.h"
@@ -26,43 +22,6 @@ namespace {
 struct QuantizeArguments {
   std::string model, data, eval_data, preset, config_path, out, runtime_check, checkpoint;
   std::vector<std::string> assignments;
-};
-
-// One line per stage and every few seconds; on a terminal the line of a stage is drawn over.
-class ConsoleListener : public quant::JobListener {
- public:
-  void OnProgress(const v1::Progress& progress) override {
-    const auto now = std::chrono::steady_clock::now();
-    const bool new_stage = progress.stage() != stage_;
-    const auto interval = terminal_ ? std::chrono::milliseconds(250) : std::chrono::milliseconds(5000);
-    if (!new_stage && now - last_ < interval) return;
-    last_ = now;
-    if (terminal_ && new_stage && !stage_.empty()) std::cerr << "\n";
-    stage_ = progress.stage();
-    std::string line = absl::StrFormat("%3.0f %%  %s", 100 * progress.fraction(), progress.stage());
-    if (progress.total_steps() > 0) {
-      absl::StrAppendFormat(&line, "  step %d/%d  loss %.4f", progress.step(), progress.total_steps(), progress.loss());
-      if (progress.alpha_max() > 0) absl::StrAppendFormat(&line, "  alpha %.3g..%.3g", progress.alpha_min(), progress.alpha_max());
-    }
-    if (progress.metric() >= 0) absl::StrAppendFormat(&line, "  accuracy %.2f %%", 100 * progress.metric());
-    if (progress.eta_seconds() >= 1) absl::StrAppendFormat(&line, "  %.0f s left", progress.eta_seconds());
-    if (terminal_) {
-      std::cerr << "\r\x1b[K" << line << std::flush;
-    } else {
-      std::cerr << line << "\n";
-    }
-  }
-
-  bool StopRequested() const override { return StopSignalled(); }
-
-  void EndLine() const {
-    if (terminal_ && !stage_.empty()) std::cerr << "\n";
-  }
-
- private:
-  const bool terminal_ = isatty(STDERR_FILENO) != 0;
-  std::string stage_;
-  std::chrono::steady_clock::time_point last_;
 };
 
 absl::StatusOr<v1::QuantizationConfig> ReadConfig(const QuantizeArguments& arguments) {
@@ -103,13 +62,7 @@ int RunQuantize(const QuantizeArguments& arguments) {
   ConsoleListener listener;
   const auto result = quant::RunPipeline(job, listener);
   listener.EndLine();
-  if (!result.ok()) {
-    if (absl::IsCancelled(result.status())) return kExitTerminated;
-    const v1::JobError error = ToJobError(result.status());
-    std::cerr << error.reason() << ": " << error.message() << "\n";
-    const bool refused = error.reason() == "UNSUPPORTED_OP" || error.reason() == "BAD_MODEL";
-    return refused ? kExitRefused : kExitFailed;
-  }
+  if (!result.ok()) return ReportFailure(result.status());
   std::cout << FormatResultTable(result->report);
   for (const quant::OutputFile& file : result->files) std::cout << arguments.out << "/" << file.name << "\n";
   return kExitDone;

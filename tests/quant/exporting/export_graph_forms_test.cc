@@ -37,7 +37,7 @@ TEST(UpgradeOpsetTest, AttributesBecomeInputs) {
   Node squeeze = MakeNode("Unsqueeze", {"c"}, "output");
   squeeze.attributes["axes"] = std::vector<int64_t>{1, 2};
   graph.nodes = {clip, squeeze};
-  ASSERT_TRUE(UpgradeOpset(graph).ok());
+  ASSERT_TRUE(UpgradeOpset(graph, kExportOpset).ok());
   EXPECT_EQ(graph.opset(), 14);
   EXPECT_TRUE(graph.nodes[0].attributes.empty());
   EXPECT_EQ(graph.initializers.at(graph.nodes[0].inputs[2]).item<float>(), 6.0f);
@@ -48,12 +48,12 @@ TEST(UpgradeOpsetTest, AttributesBecomeInputs) {
 TEST(UpgradeOpsetTest, SoftmaxKeepsItsMeaningOrIsRefused) {
   Graph matrix = Base(11);
   matrix.nodes = {MakeNode("Softmax", {"input"}, "output")};
-  ASSERT_TRUE(UpgradeOpset(matrix).ok());
+  ASSERT_TRUE(UpgradeOpset(matrix, kExportOpset).ok());
   EXPECT_EQ(matrix.nodes[0].IntOr("axis", 0), -1);
   Graph image = Base(11);
   image.outputs[0].dims = {-1, 4, 8, 8};
   image.nodes = {MakeNode("Softmax", {"input"}, "output")};
-  const absl::Status refused = UpgradeOpset(image);
+  const absl::Status refused = UpgradeOpset(image, kExportOpset);
   EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
   EXPECT_NE(refused.message().find("output_node"), std::string::npos) << refused;
 }
@@ -63,7 +63,7 @@ TEST(UpgradeOpsetTest, NewerGraphsStay) {
   Node softmax = MakeNode("Softmax", {"input"}, "output");
   softmax.attributes["axis"] = int64_t{0};
   graph.nodes = {softmax};
-  ASSERT_TRUE(UpgradeOpset(graph).ok());
+  ASSERT_TRUE(UpgradeOpset(graph, kExportOpset).ok());
   EXPECT_EQ(graph.opset(), 17);
   EXPECT_EQ(graph.nodes[0].IntOr("axis", -9), 0);
 }

@@ -5,7 +5,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "config/config_rules.h"
+#include "quant/exporting/fuse_to_qoperators.h"
+#include "quant/exporting/lint_model.h"
+#include "quant/exporting/upgrade_opset.h"
+#include "quant/passes/profile_rules.h"
 #include "quant/quantizers/grid.h"
 #include "tests/quant/make_graph.h"
 
@@ -32,8 +38,9 @@ struct Lowered {
   at::Tensor stored;
 };
 
-Lowered Lower(v1::QuantizerMethod method, int bits, v1::QuantizerMethod weight_method = v1::CHANNEL_ABS_MAX) {
+Lowered Lower(v1::QuantizerMethod method, int bits, v1::ExportConfig output = {}, v1::QuantizerMethod weight_method = v1::CHANNEL_ABS_MAX) {
   v1::QuantizationConfig config;
+  *config.mutable_export_() = output;
   FillDefaults(config);
   config.mutable_activations()->set_bits(bits);
   config.mutable_weights()->set_bits(bits);
@@ -46,7 +53,9 @@ Lowered Lower(v1::QuantizerMethod method, int bits, v1::QuantizerMethod weight_m
     specs.push_back({.id = placement.id,
                      .method = method,
                      .bits = placement.bits,
-                     .signedness = placement.sign == Sign::kNonNegative ? Signedness::kUnsigned : Signedness::kSigned,
+                     .signedness = placement.sign == Sign::kNonNegative ? Signedness::kUnsigned
+                                   : RulesOf(config.export_().profile()).has_full_signed_grid ? Signedness::kSignedFull
+                                                                                              : Signedness::kSigned,
                      .threshold = 6.3,
                      .low = -2.1});
   }
@@ -65,10 +74,10 @@ Lowered Lower(v1::QuantizerMethod method, int bits, v1::QuantizerMethod weight_m
     for (const LearnedValue& value : quantizer->learned()) value.tensor->detach().mul_(at::rand_like(*value.tensor) * 0.2 + 0.9);
   }
   const at::Tensor x = at::randn({100, 3, 8, 8});
-  std::vector<std::string> warnings;
-  auto lowered = LowerQuantizers(**model, *plan, warnings);
+  std::map<std::string, int64_t> raised_channels;
+  auto lowered = LowerQuantizers(**model, *plan, config.export_(), raised_channels);
   EXPECT_TRUE(lowered.ok()) << lowered.status();
-  EXPECT_TRUE(warnings.empty());
+  EXPECT_TRUE(raised_channels.empty());
   return {*lowered, (*model)->executor().Run({x})->at(0).detach(), RunGraph(*lowered, {x})};
 }
 
@@ -87,11 +96,85 @@ TEST(LowerQuantizersTest, StoredModelComputesWhatTheTrainedOneDoes) {
 TEST(LowerQuantizersTest, LearnedRangesOfWeightsAreStored) {
   for (const v1::QuantizerMethod method : {v1::CHANNEL_LSQ, v1::LSQ, v1::CHANNEL_MSE}) {
     for (const int bits : {8, 3}) {
-      const Lowered lowered = Lower(v1::PACT_TWO_SIDED, bits, method);
+      const Lowered lowered = Lower(v1::PACT_TWO_SIDED, bits, {}, method);
       const at::Tensor largest = (lowered.trained - lowered.stored).abs().amax(1);
       EXPECT_LE(largest.gt(1e-4).sum().item<int64_t>(), 10) << v1::QuantizerMethod_Name(method) << " at " << bits << " bits";
     }
   }
+}
+
+v1::ExportConfig Output(v1::ExportConfig::Profile profile) {
+  v1::ExportConfig output;
+  output.set_profile(profile);
+  return output;
+}
+
+// Samples in which the stored model is not the trained one.
+int64_t Differing(const Lowered& lowered) {
+  return (lowered.trained - lowered.stored).abs().amax(1).gt(1e-4).sum().item<int64_t>();
+}
+
+bool HasErrors(const Graph& graph, v1::ExportConfig::Profile profile) {
+  const auto findings = LintModel(graph, profile);
+  return std::any_of(findings.begin(), findings.end(), [](const auto& finding) { return finding.severity == LintSeverity::kError; });
+}
+
+int64_t CountOps(const Graph& graph, const std::string& op) {
+  return std::count_if(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) { return node.op_type == op; });
+}
+
+TEST(LowerQuantizersTest, EveryProfileStoresWhatWasTrainedAndKeepsToItsRules) {
+  for (const auto profile : {v1::ExportConfig::ORT_CPU, v1::ExportConfig::OPENVINO, v1::ExportConfig::TENSORRT}) {
+    const Lowered lowered = Lower(v1::PACT_TWO_SIDED, 8, Output(profile));
+    EXPECT_LE(Differing(lowered), 10) << v1::ExportConfig::Profile_Name(profile);
+    EXPECT_FALSE(HasErrors(lowered.graph, profile)) << v1::ExportConfig::Profile_Name(profile);
+  }
+}
+
+TEST(LowerQuantizersTest, Int8ActivationsAreTheSameGridMoved) {
+  v1::ExportConfig output = Output(v1::ExportConfig::ORT_CPU);
+  output.set_activation_type(v1::ExportConfig::INT8);
+  const Lowered moved = Lower(v1::PACT_TWO_SIDED, 8, output), plain = Lower(v1::PACT_TWO_SIDED, 8);
+  EXPECT_TRUE(at::equal(moved.stored, plain.stored));
+  for (const auto& [name, tensor] : moved.graph.initializers) EXPECT_NE(tensor.scalar_type(), at::kByte) << name;
+}
+
+TEST(LowerQuantizersTest, TensorrtHasZeroPointsOfZeroFloatBiasesAndAQuantizedResidual) {
+  const Lowered lowered = Lower(v1::ABS_MAX, 8, Output(v1::ExportConfig::TENSORRT));
+  for (const auto& [name, tensor] : lowered.graph.initializers) {
+    EXPECT_TRUE(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kChar) << name;
+  }
+  EXPECT_EQ(CountOps(lowered.graph, "Clip"), 0);
+  for (const Node& node : lowered.graph.nodes) {
+    if (node.op_type == "QuantizeLinear") EXPECT_EQ(lowered.graph.initializers.at(node.inputs[2]).item<int>(), 0);
+    if (node.op_type != "Add") continue;
+    EXPECT_EQ(lowered.graph.Producer(node.inputs[0])->op_type, "Conv");
+    EXPECT_EQ(lowered.graph.Producer(node.inputs[1])->op_type, "DequantizeLinear");
+  }
+}
+
+TEST(LowerQuantizersTest, FourBitWeightsArePackedWhereAsked) {
+  v1::ExportConfig output = Output(v1::ExportConfig::ORT_CPU);
+  output.set_pack_int4(true);
+  const Lowered packed = Lower(v1::PACT_TWO_SIDED, 4, output), plain = Lower(v1::PACT_TWO_SIDED, 4);
+  EXPECT_TRUE(at::allclose(packed.stored, plain.stored, 0, 1e-6));
+  int int4 = 0;
+  for (const auto& [name, tensor] : packed.graph.initializers) int4 += tensor.scalar_type() == at::kInt4;
+  // The first and the last layer keep 8 bits.
+  EXPECT_EQ(int4, 2);
+}
+
+TEST(LowerQuantizersTest, QoperatorsTakeThePlaceOfEveryPairAroundAProduct) {
+  Lowered lowered = Lower(v1::PACT_TWO_SIDED, 8, Output(v1::ExportConfig::QOPERATOR));
+  ASSERT_TRUE(UpgradeOpset(lowered.graph, kExportOpset).ok());
+  FuseToQoperators(lowered.graph);
+  ASSERT_TRUE(lowered.graph.Verify().ok()) << lowered.graph.Verify();
+  EXPECT_EQ(CountOps(lowered.graph, "QLinearConv"), 2);
+  EXPECT_EQ(CountOps(lowered.graph, "QLinearAdd"), 1);
+  EXPECT_EQ(CountOps(lowered.graph, "QGemm"), 1);
+  // The first layer is computed in float.
+  EXPECT_EQ(CountOps(lowered.graph, "Conv"), 1);
+  EXPECT_FALSE(HasErrors(lowered.graph, v1::ExportConfig::QOPERATOR));
 }
 
 TEST(LowerQuantizersTest, IntegersAreStoredAndNothingOfOursRemains) {

@@ -1,6 +1,7 @@
 """pactory-trainer quantize and job: the whole pipeline on a small model, checked in ONNX Runtime, and bad days."""
 
 import json
+import math
 import os
 import pathlib
 import signal
@@ -116,6 +117,7 @@ def test_every_weight_is_int8_per_channel_and_biases_of_int8_layers_int32(pact):
     producers = {name: node for node in model.graph.node for name in node.output}
     weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
     assert len(weighted) == 4
+    ranges = {layer["op"]: layer["weight_range"] for layer in report["layers"] if layer["precision"] == "int8"}
     computed_in_int8 = []
     for node in weighted:
         weight = producers[node.input[1]]
@@ -132,10 +134,45 @@ def test_every_weight_is_int8_per_channel_and_biases_of_int8_layers_int32(pact):
             assert source.op_type == "DequantizeLinear"
             np.testing.assert_allclose(tensors[bias.input[1]], tensors[source.input[1]] * scales, rtol=1e-6)
         assert values.dtype == np.int8 and scales.size == values.shape[0]
-        assert (np.abs(values).reshape(len(values), -1).max(axis=1) == 63).all()
+        # What is computed in float has no 16-bit sums that could saturate.
+        steps = 127 if weight.op_type == "Mul" else {"full": 127, "reduced": 63}[ranges[node.op_type]]
+        assert (np.abs(values).reshape(len(values), -1).max(axis=1) == steps).all()
     assert computed_in_int8 == ["Conv", "Gemm"]
     precision = {layer["name"]: layer["precision"] for layer in report["layers"]}
     assert precision == {"first": "int8_weights", "depthwise": "int8_weights", "pointwise": "int8", "last": "int8"}
+
+
+def test_weights_have_7_bits_only_where_16_bit_sums_need_it(tmp_path):
+    """Two pointwise Convs on inputs that use their whole grid: in one all weights are large, in the other every second one."""
+    dense = np.full((8, 8, 1, 1), 0.1, np.float32)
+    sparse = dense * np.tile([1, 0.001], 4).astype(np.float32).reshape(1, 8, 1, 1)
+    tensors = {"dense": dense, "sparse": sparse, "last": np.random.default_rng(0).standard_normal((2, 8)).astype(np.float32)}
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Conv", ["r", "dense"], ["c1"], "saturates"), helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "sparse"], ["c2"], "has_room"), helper.make_node("Relu", ["c2"], ["r2"]),
+        helper.make_node("GlobalAveragePool", ["r2"], ["p"]), helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "last"], ["y"], "last", transB=1)]
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    for name in ("train", "eval"):
+        np.savez(tmp_path / f"{name}.npz", x=np.random.default_rng(1).random((64, 8, 4, 4)).astype(np.float32))
+    reports = {}
+    for choice in ("AUTO", "FULL"):
+        done = quantize(tmp_path, tmp_path / choice, "--preset", "ptq_int8", "--set", f"weights.range={choice}",
+                        model=tmp_path / "m.onnx")
+        assert done.returncode == 0 or "GATE_FAILED" in done.stderr, done.stderr
+        reports[choice] = json.loads((tmp_path / choice / "report.json").read_text())
+    layers = {choice: {layer["name"]: layer for layer in report["layers"]} for choice, report in reports.items()}
+    assert layers["AUTO"]["saturates"]["weight_range"] == "reduced" and layers["AUTO"]["saturates"]["pair_sum"] < 1
+    assert layers["AUTO"]["has_room"]["weight_range"] == "full" and layers["AUTO"]["has_room"]["pair_sum"] < 1
+    # Two products of 127 and nearly 255.
+    assert layers["FULL"]["saturates"]["pair_sum"] == pytest.approx(2 * 127 * 255 / 32767, rel=0.05)
+    assert any("pair sums" in warning for warning in reports["FULL"]["warnings"])
+    assert not any("pair sums" in warning for warning in reports["AUTO"]["warnings"])
 
 
 def test_reported_alpha_is_the_exported_scale_and_moved(pact):
@@ -180,7 +217,52 @@ def test_report_holds_every_documented_field(pact):
     for field in report:
         assert f"`{field}" in documented, field
     page = (out / "report.html").read_text()
-    assert page.count("<svg") == 4 and "<script" not in page and "http" not in page.replace("http-equiv", "")
+    activations = [q for q in report["quantizers"] if q["target"] == "activation"]
+    assert page.count("<svg") == 4 + len(activations) and "<script" not in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_report_compares_the_models_sample_by_sample(material, pact):
+    out, _, report = pact
+    x, y = (np.load(material / "eval.npz")[name] for name in ("x", "y"))
+    fp32 = run_onnx(material / "m.onnx", x).argmax(1)
+    deployed = run_onnx(out / "model.int8.onnx", x).argmax(1)
+    changed = np.flatnonzero(fp32 != deployed)
+    assert report["flips"]["total"] == len(changed)
+    assert [(flip["index"], flip["label"], flip["fp32"], flip["deployed"]) for flip in report["flips"]["samples"]] == [
+        (i, y[i], fp32[i], deployed[i]) for i in changed]
+    assert {entry["label"]: (entry["samples"], entry["fp32_right"], entry["deployed_right"]) for entry in report["classes"]} == {
+        label: (np.sum(y == label), np.sum((y == label) & (fp32 == label)), np.sum((y == label) & (deployed == label)))
+        for label in np.unique(y)}
+    rows = ["fp32", "ptq", "qat_plain", "qat", "deployed"]
+    pairs = {(entry["first"], entry["second"]): entry for entry in report["comparisons"]}
+    assert set(pairs) == {(a, b) for i, b in enumerate(rows) for a in rows[:i]}
+    entry = pairs["fp32", "deployed"]
+    only = np.sum((fp32 == y) & (deployed != y)), np.sum((fp32 != y) & (deployed == y))
+    assert (entry["only_first_right"], entry["only_second_right"]) == only
+    n = sum(only)
+    assert entry["p_value"] == pytest.approx(min(1, 2 * sum(math.comb(int(n), k) for k in range(int(min(only)) + 1)) / 2 ** int(n)))
+
+
+def test_report_says_which_kernels_the_result_holds_for(pact):
+    _, _, report = pact
+    runs = {run["optimization"]: run for run in report["runtimes"]}
+    assert set(runs) == {"all", "none"}
+    assert runs["all"]["accuracy"] == report["deployed"] and runs["all"]["agreement_trained"] == report["agreement"]["top1"]
+    # As the file is written there is no kernel to saturate.
+    assert runs["none"]["agreement_trained"] >= 0.98 and runs["none"]["instruction_set"]
+
+
+def test_bytes_by_layer_are_those_of_the_file(pact):
+    out, _, report = pact
+    layers = {layer["name"]: layer for layer in report["layers"]}
+    assert layers["pointwise"]["float_bytes"] == 4 * (8 * 8 + 8)
+    # int8 weights and their scales, int32 biases and theirs.
+    assert layers["pointwise"]["stored_bytes"] == 8 * 8 + 4 * 8 + 4 * 8 + 4 * 8
+    sizes = report["size_bytes"]["breakdown"]["int8"]
+    assert sum(layer["stored_bytes"] for layer in layers.values()) <= sizes["weights"] + sizes["scales"] + sizes["biases"]
+    assert all(layer["dead_channels"] == 0 and layer["raised_channels"] == 0 for layer in layers.values())
+    histograms = [q["histogram"] for q in report["quantizers"] if q["target"] == "activation"]
+    assert all(sum(h["counts"]) > 0 and h["min"] <= 0 <= h["max"] <= h["bin_width"] * len(h["counts"]) for h in histograms)
 
 
 def test_same_seed_gives_the_same_bytes(material, pact, tmp_path):
@@ -189,6 +271,32 @@ def test_same_seed_gives_the_same_bytes(material, pact, tmp_path):
     quantize(material, again, "--preset", "pact_int8", "--set", "training.steps=40", "--set", "training.batch_size=16",
              "--set", "training.evaluate_every=20", check=False)
     assert (again / "model.int8.onnx").read_bytes() == (out / "model.int8.onnx").read_bytes()
+
+
+def test_a_manifest_replays_to_the_same_file(material, pact, tmp_path):
+    out, _, _ = pact
+
+    def replay(manifest, model=material / "m.onnx"):
+        command = [TRAINER, "replay", manifest, "--model", model, "--data", material / "train.npz", "--eval-data",
+                   material / "eval.npz", "--out", tmp_path / "again"]
+        return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
+
+    manifest = json.loads((out / "manifest.json").read_text())
+    done = replay(out / "manifest.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert manifest["outputs"]["model.int8.onnx"] in done.stdout
+    assert (tmp_path / "again" / "model.int8.onnx").read_bytes() == (out / "model.int8.onnx").read_bytes()
+
+    manifest["config"]["training"]["seed"] = 2
+    manifest["environment"]["device_class"] = "CPU OF ANOTHER CLASS"
+    (tmp_path / "other.json").write_text(json.dumps(manifest))
+    done = replay(tmp_path / "other.json")
+    assert done.returncode == 1 and "another model.int8.onnx" in done.stdout
+    assert "device class: CPU OF ANOTHER CLASS there" in done.stderr
+
+    small_net(tmp_path / "other.onnx", seed=5)
+    done = replay(out / "manifest.json", model=tmp_path / "other.onnx")
+    assert done.returncode == 2 and "other.onnx" in done.stderr
 
 
 def test_resumed_training_ends_like_one_in_one_go(material, pact, tmp_path):

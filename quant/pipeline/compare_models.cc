@@ -1,0 +1,78 @@
+#include <ATen/ATen.h>
+
+#include <map>
+
+#include "base/status_macros.h"
+#include "quant/pipeline/stages.h"
+
+namespace pactory::quant {
+namespace {
+
+// The report is read by people and kept in a database.
+constexpr int64_t kMaxClasses = 10000;
+constexpr size_t kMaxFlips = 200;
+// In the order in which models are made, so that `second` is the later one.
+constexpr const char* kRows[] = {"fp32", "ptq", "qat_plain", "qat", "deployed"};
+
+absl::Status CompareRows(PipelineState& state) {
+  std::map<std::string, at::Tensor> right;
+  for (const auto& [row, answers] : state.answers) {
+    PACTORY_ASSIGN_OR_RETURN(right[row], EqualSamples(answers, ExpectedAnswers(state)));
+  }
+  for (size_t second = 1; second < std::size(kRows); ++second) {
+    for (size_t first = 0; first < second; ++first) {
+      if (!right.contains(kRows[first]) || !right.contains(kRows[second])) continue;
+      state.report.comparisons.push_back({.first = kRows[first],
+                                          .second = kRows[second],
+                                          .counts = CompareRight(right[kRows[first]], right[kRows[second]])});
+    }
+  }
+  return absl::OkStatus();
+}
+
+void CountClasses(PipelineState& state, const at::Tensor& last) {
+  const at::Tensor labels = state.eval->labels();
+  const int64_t classes = state.eval->classes_seen();
+  if (classes > kMaxClasses) return;
+  const auto count = [&](const at::Tensor& chosen) { return at::bincount(labels.index({chosen}), {}, classes); };
+  const at::Tensor samples = at::bincount(labels, {}, classes);
+  const at::Tensor fp32 = count(state.fp32_answers.eq(labels));
+  const at::Tensor deployed = count(last.eq(labels));
+  for (int64_t label = 0; label < classes; ++label) {
+    if (samples[label].item<int64_t>() == 0) continue;
+    state.report.classes.push_back({.label = label,
+                                    .samples = samples[label].item<int64_t>(),
+                                    .fp32_right = fp32[label].item<int64_t>(),
+                                    .deployed_right = deployed[label].item<int64_t>()});
+  }
+}
+
+void ListFlips(PipelineState& state, const at::Tensor& last) {
+  const at::Tensor changed = last.ne(state.fp32_answers).nonzero().reshape({-1});
+  state.report.flips_total = changed.numel();
+  const at::Tensor labels = state.eval->labels();
+  for (int64_t i = 0; i < changed.numel() && state.report.flips.size() < kMaxFlips; ++i) {
+    const int64_t index = changed[i].item<int64_t>();
+    FlipReport flip{.index = index,
+                    .label = std::nullopt,
+                    .fp32 = state.fp32_answers[index].item<int64_t>(),
+                    .deployed = last[index].item<int64_t>()};
+    if (labels.defined() && labels.dim() == 1) flip.label = labels[index].item<int64_t>();
+    state.report.flips.push_back(flip);
+  }
+}
+
+}  // namespace
+
+absl::Status CompareModels(PipelineState& state) {
+  PACTORY_RETURN_IF_ERROR(CompareRows(state));
+  const auto deployed = state.answers.find("deployed");
+  const at::Tensor& last = deployed == state.answers.end() ? state.trained_answers : deployed->second;
+  // A sequence of answers per sample has no class and no one answer to list.
+  if (last.dim() != 1) return absl::OkStatus();
+  if (state.config.evaluation().metric() == v1::EvaluationConfig::TOP1) CountClasses(state, last);
+  ListFlips(state, last);
+  return absl::OkStatus();
+}
+
+}  // namespace pactory::quant

@@ -1,0 +1,46 @@
+"""An accuracy contract: rungs are tried in order, within a budget, until one keeps it as deployed."""
+
+import hashlib
+import json
+
+import pytest
+
+from test_trainer_jobs import material, pytestmark, quantize  # noqa: F401 (material is a fixture)
+
+
+def run(material, out, *settings, check=True):
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    done = quantize(material, out, "--preset", "pact_int8", "--set", "training.batch_size=16", *arguments, check=check)
+    return done, json.loads((out / "report.json").read_text())
+
+
+def test_the_first_rung_that_keeps_the_contract_ends_the_climb(material, tmp_path):
+    done, report = run(material, tmp_path, "contract.max_drop=0.1", "training.steps=20")
+    assert done.returncode == 0, done.stderr
+    contract = report["contract"]
+    assert contract["met"] and contract["best"] == 0
+    assert [(rung["name"], rung["outcome"], rung["steps"]) for rung in contract["rungs"]] == [("PTQ", "met", 0)]
+    assert contract["rungs"][0]["accuracy"] == report["deployed"]
+    assert contract["rungs"][0]["drop"] == pytest.approx(report["fp32"]["metric"] - report["deployed"]["metric"])
+
+
+def test_a_contract_that_nothing_keeps_fails_with_the_best_rungs_files(material, tmp_path):
+    done, report = run(material, tmp_path, "contract.max_drop=0", "contract.budget_steps=30", "training.steps=20", "weights.bits=2",
+                       "activations.bits=2", "first_last_bits=2")
+    assert done.returncode == 1 and "GATE_FAILED" in done.stderr and "contract.max_drop" in done.stderr
+    contract = report["contract"]
+    rungs = {rung["name"]: rung for rung in contract["rungs"]}
+    assert list(rungs) == ["PTQ", "PACT", "LSQ_PLUS", "DISTILLATION", "FLOAT_LAYERS"]
+    assert rungs["PTQ"]["outcome"] == "missed" and rungs["PACT"]["outcome"] == "missed"
+    # The second training gets what is left of the steps, the third nothing.
+    assert [rungs[name]["steps"] for name in ("PACT", "LSQ_PLUS", "DISTILLATION")] == [20, 10, 0]
+    assert rungs["DISTILLATION"]["outcome"] == "skipped" and "steps" in rungs["DISTILLATION"]["note"]
+    tried = [rung for rung in contract["rungs"] if rung["accuracy"]]
+    best = contract["rungs"][contract["best"]]
+    assert best["accuracy"]["metric"] == max(rung["accuracy"]["metric"] for rung in tried)
+    assert best["name"] in done.stderr and report["deployed"] == best["accuracy"]
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert hashlib.sha256((tmp_path / "model.int8.onnx").read_bytes()).hexdigest() == manifest["outputs"]["model.int8.onnx"]
+    # The manifest replays the rung that was taken, not the climb.
+    assert "contract" not in manifest["config"] or manifest["config"]["contract"] is None
+    assert "Contract" in (tmp_path / "report.html").read_text()
