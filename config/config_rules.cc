@@ -211,6 +211,23 @@ absl::Status CheckPreprocess(const v1::PreprocessConfig& preprocess) {
   return CheckAugmentation(preprocess.augmentation());
 }
 
+absl::Status CheckMixedPrecision(const QuantizationConfig& config) {
+  PACTORY_RETURN_IF_ERROR(CheckRange("sensitivity_samples", config.sensitivity_samples(), 0, 1e6));
+  if (!config.has_mixed_precision()) return absl::OkStatus();
+  const auto& mixed = config.mixed_precision();
+  if (mixed.sensitive_bits() != 32) {
+    PACTORY_RETURN_IF_ERROR(CheckRange("mixed_precision.sensitive_bits", mixed.sensitive_bits(), config.weights().bits() + 1, 8));
+  }
+  if (mixed.has_min_agreement() == mixed.has_max_size_ratio()) {
+    return InvalidField("mixed_precision", "needs exactly one target: min_agreement or max_size_ratio");
+  }
+  if (config.sensitivity_samples() == 0) {
+    return InvalidField("sensitivity_samples", "must be above 0 for mixed_precision, which goes by the sensitivity of the layers");
+  }
+  if (mixed.has_min_agreement()) return CheckRange("mixed_precision.min_agreement", mixed.min_agreement(), 1e-6, 1);
+  return CheckRange("mixed_precision.max_size_ratio", mixed.max_size_ratio(), 1e-6, 1);
+}
+
 absl::Status CheckOverrides(const QuantizationConfig& config) {
   for (int i = 0; i < config.overrides_size(); ++i) {
     const auto& layer = config.overrides(i);
@@ -233,6 +250,8 @@ absl::Status CheckOverrides(const QuantizationConfig& config) {
 void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT_ENUM(&config, device, QuantizationConfig::AUTO);
   PACTORY_DEFAULT(&config, first_last_bits, 8);
+  PACTORY_DEFAULT(&config, sensitivity_samples, 8);
+  if (config.has_mixed_precision()) PACTORY_DEFAULT(config.mutable_mixed_precision(), sensitive_bits, 32);
   auto* weights = config.mutable_weights();
   PACTORY_DEFAULT_ENUM(weights, rounding, v1::WeightConfig::NEAREST);
   const bool adaround = weights->rounding() == v1::WeightConfig::ADAROUND;
@@ -260,6 +279,7 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT_ENUM(calibration, threshold, v1::CalibrationConfig::MSE);
   PACTORY_DEFAULT(calibration, percentile, 99.99);
   PACTORY_DEFAULT(calibration, bias_correction, false);
+  PACTORY_DEFAULT(calibration, search_samples, 8);
   auto* training = config.mutable_training();
   PACTORY_DEFAULT(training, enabled, true);
   PACTORY_DEFAULT(training, steps, 300);
@@ -312,6 +332,8 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT(augmentation, brightness, 0);
   PACTORY_DEFAULT(augmentation, contrast, 0);
   PACTORY_DEFAULT(config.mutable_evaluation(), batch_size, 64);
+  // The metric stays unspecified: its default depends on the data and the model.
+  PACTORY_DEFAULT(config.mutable_evaluation(), map_threshold, 0.3);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), profile, v1::ExportConfig::ORT_CPU);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), target, v1::ExportConfig::X86);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), activation_type, v1::ExportConfig::UINT8);
@@ -345,9 +367,12 @@ absl::Status ValidateConfig(const QuantizationConfig& config) {
     return InvalidField("calibration.percentile",
                         absl::StrCat("must be above 0 and at most 100, not ", config.calibration().percentile()));
   }
+  PACTORY_RETURN_IF_ERROR(CheckRange("calibration.search_samples", config.calibration().search_samples(), 1, 1e6));
+  PACTORY_RETURN_IF_ERROR(CheckMixedPrecision(config));
   PACTORY_RETURN_IF_ERROR(CheckTraining(config.training()));
   PACTORY_RETURN_IF_ERROR(CheckPreprocess(config.preprocess()));
   PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.batch_size", config.evaluation().batch_size(), 1, 65536));
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.map_threshold", config.evaluation().map_threshold(), -1e9, 1e9));
   PACTORY_RETURN_IF_ERROR(CheckRange("gates.min_fp32_metric", config.gates().min_fp32_metric(), 0, 1));
   PACTORY_RETURN_IF_ERROR(CheckRange("gates.min_deployed_agreement", config.gates().min_deployed_agreement(), 0, 1));
   PACTORY_RETURN_IF_ERROR(CheckRange("gates.max_metric_drop", config.gates().max_metric_drop(), 0, 1));

@@ -55,9 +55,11 @@ absl::Status CheckLabels(const v1::QuantizationConfig& config, const DatasetFact
     return InvalidField("job.spec.config.training.task_loss_weight",
                         "must be 0 for training data without labels (`y`); use the distillation loss alone");
   }
-  if (config.evaluation().metric() == v1::EvaluationConfig::TOP1 && eval.labelled == false) {
+  const auto metric = config.evaluation().metric();
+  const bool by_labels = metric == v1::EvaluationConfig::TOP1 || metric == v1::EvaluationConfig::CTC_EXACT;
+  if (by_labels && eval.labelled == false) {
     return InvalidField("job.spec.config.evaluation.metric",
-                        "must be AGREEMENT for evaluation data without labels (`y`)");
+                        "must be AGREEMENT, CTC_AGREEMENT or IOU for evaluation data without labels (`y`)");
   }
   return absl::OkStatus();
 }

@@ -2,7 +2,6 @@
 """Renders labelled text lines for the PP-OCR text-direction classifier."""
 
 import argparse
-import io
 import json
 import math
 import multiprocessing
@@ -12,129 +11,16 @@ import sys
 import time
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image
 
-import texts
+import text_line
 
 HEIGHT, WIDTH = 48, 192
 # PP-OCR pads with 0 after (x/255 - 0.5)/0.5, which is 127.5; 128 gives 0.004.
 PADDING = 128
 FORMAT_VERSION = 1
 
-_ROOT = "/usr/share/fonts"
-FONTS = {
-    "train": {
-        "latin": [
-            "truetype/dejavu/DejaVuSans.ttf",
-            "truetype/dejavu/DejaVuSans-Bold.ttf",
-            "truetype/dejavu/DejaVuSansMono.ttf",
-            "truetype/dejavu/DejaVuSerif.ttf",
-            "truetype/open-sans/OpenSans-Regular.ttf",
-            "truetype/open-sans/OpenSans-CondBold.ttf",
-            "truetype/open-sans/OpenSans-LightItalic.ttf",
-            "opentype/linux-libertine/LinLibertine_R.otf",
-            "opentype/linux-libertine/LinLibertine_RBI.otf",
-            "opentype/linux-libertine/LinBiolinum_R.otf",
-        ],
-        "chinese": ["truetype/wqy/wqy-microhei.ttc", "truetype/arphic-gkai00mp/gkai00mp.ttf"],
-    },
-    "eval": {
-        "latin": [
-            "truetype/liberation2/LiberationSans-Regular.ttf",
-            "truetype/liberation2/LiberationSans-BoldItalic.ttf",
-            "truetype/liberation2/LiberationMono-Regular.ttf",
-            "truetype/liberation2/LiberationSerif-Regular.ttf",
-            "truetype/lato/Lato-Regular.ttf",
-            "truetype/lato/Lato-Black.ttf",
-            "truetype/lato/Lato-LightItalic.ttf",
-            "opentype/ebgaramond/EBGaramond12-Regular.otf",
-            "opentype/ebgaramond/EBGaramond12-Italic.otf",
-        ],
-        "chinese": ["truetype/wqy/wqy-zenhei.ttc", "truetype/arphic-gbsn00lp/gbsn00lp.ttf"],
-    },
-}
 SPLIT_IDS = {"train": 0, "eval": 1}
-
-_fonts = {}
-
-
-def _font(name, size):
-    if (name, size) not in _fonts:
-        _fonts[name, size] = ImageFont.truetype(os.path.join(_ROOT, name), size)
-    return _fonts[name, size]
-
-
-def _colours(rng):
-    """A background and an ink whose brightness differs by a random contrast."""
-    background = rng.uniform(0, 255) + rng.normal(0, 40, 3)
-    contrast = rng.uniform(50, 220)
-    sign = 1 if background.mean() < 128 else -1
-    ink = background + sign * contrast + rng.normal(0, 12, 3)
-    return np.clip(background, 0, 255), np.clip(ink, 0, 255)
-
-
-def _background(rng, size, colour):
-    width, height = size
-    canvas = np.empty((height, width, 3), np.float32)
-    canvas[:] = colour
-    kind = rng.integers(4)
-    if kind == 1:
-        slope = rng.uniform(-50, 50, 2)
-        rows = np.linspace(-0.5, 0.5, height)[:, None] * slope[0]
-        columns = np.linspace(-0.5, 0.5, width)[None, :] * slope[1]
-        canvas += (rows + columns)[:, :, None]
-    elif kind == 2:
-        coarse = rng.normal(128, 20, (max(2, height // 6), max(2, width // 6)))
-        blotches = Image.fromarray(np.clip(coarse, 0, 255).astype(np.uint8))
-        canvas += np.asarray(blotches.resize(size, Image.BICUBIC), np.float32)[:, :, None] - 128
-    image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
-    if kind == 3:
-        draw = ImageDraw.Draw(image)
-        for _ in range(rng.integers(1, 5)):
-            ends = rng.integers(0, [width, height, width, height]).tolist()
-            shade = tuple(np.clip(colour + rng.normal(0, 50, 3), 0, 255).astype(int).tolist())
-            draw.line(ends, fill=shade, width=int(rng.integers(1, 3)))
-    return image
-
-
-def _text_line(rng, split):
-    """One upright line on its background, at a random resolution."""
-    script = "chinese" if rng.random() < 0.5 else "latin"
-    names = FONTS[split][script]
-    line = texts.chinese_line(rng, split) if script == "chinese" else texts.latin_line(rng, split)
-    font = _font(names[rng.integers(len(names))], int(rng.integers(14, 45)))
-    left, top, right, bottom = font.getbbox(line)
-    margins = (rng.uniform(0.02, 0.35, 4) * (bottom - top)).astype(int)
-    size = (max(8, right - left + margins[0] + margins[1]),
-            max(8, bottom - top + margins[2] + margins[3]))
-    colour, ink = _colours(rng)
-    image = _background(rng, size, colour)
-    mask = Image.new("L", size)
-    ImageDraw.Draw(mask).text((margins[0] - left, margins[2] - top), line, fill=255, font=font)
-    # Long lines turn less, so that their ends stay inside.
-    limit = min(3.0, math.degrees(math.atan2(size[1], 2 * size[0])))
-    mask = mask.rotate(rng.uniform(-limit, limit), Image.BILINEAR)
-    image.paste(Image.new("RGB", size, tuple(ink.astype(int).tolist())), mask=mask)
-    return image
-
-
-def _degrade(rng, image):
-    """Blur, loss of resolution, noise and JPEG artefacts, each on some of the images."""
-    if rng.random() < 0.35:
-        factor = rng.uniform(0.5, 0.9)
-        small = (max(4, int(image.width * factor)), max(4, int(image.height * factor)))
-        image = image.resize(small, Image.BILINEAR)
-    if rng.random() < 0.5:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.01, 0.05) * image.height))
-    if rng.random() < 0.6:
-        pixels = np.asarray(image, np.float32)
-        pixels = pixels + rng.normal(0, rng.uniform(2, 18), pixels.shape)
-        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    if rng.random() < 0.5:
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=int(rng.integers(12, 80)))
-        image = Image.open(buffer).convert("RGB")
-    return image
 
 
 def _to_model_input(image):
@@ -150,7 +36,7 @@ def render_one(seed, split, index):
     """One image and its label; a pure function of its arguments."""
     rng = np.random.default_rng([seed, SPLIT_IDS[split], index])
     label = index % 2
-    image = _degrade(rng, _text_line(rng, split))
+    image = text_line.degrade(rng, text_line.draw(rng, split)[0])
     if label == 1:
         image = image.transpose(Image.ROTATE_180)
     return _to_model_input(image), label
@@ -187,18 +73,15 @@ def _progress(split, done, count):
 
 
 def _check_fonts():
-    for split in FONTS.values():
-        for names in split.values():
-            for name in names:
-                if not os.path.exists(os.path.join(_ROOT, name)):
-                    packages = pathlib.Path(__file__).with_name("apt_packages.txt")
-                    sys.exit(f"render.py: font {name} is missing; install the packages in {packages}")
+    for name in text_line.missing_fonts():
+        packages = pathlib.Path(__file__).with_name("apt_packages.txt")
+        sys.exit(f"render.py: font {name} is missing; install the packages in {packages}")
 
 
 def _stamp(args):
     """What the files depend on; equal stamps mean that they are up to date."""
     here = pathlib.Path(__file__)
-    sources = [here.stat().st_mtime_ns, here.with_name("texts.py").stat().st_mtime_ns]
+    sources = [here.with_name(name).stat().st_mtime_ns for name in ("render.py", "text_line.py", "texts.py")]
     return json.dumps([FORMAT_VERSION, args.train, args.eval, args.seed, sources])
 
 

@@ -43,12 +43,15 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, co
 absl::Status CheckLabels(const Dataset& dataset, int64_t classes, const std::string& path) {
   const at::Tensor labels = dataset.labels();
   if (!labels.defined()) return absl::OkStatus();
-  const at::Tensor bad = at::nonzero((labels < 0).logical_or(labels >= classes)).flatten();
-  if (bad.numel() == 0) return absl::OkStatus();
-  const int64_t index = bad[0].item<int64_t>();
-  return absl::InvalidArgumentError(
-      absl::StrCat(path, ": labels must be from 0 to ", classes - 1, ", as the model has ", classes,
-                   " classes: index=", index, " label=", labels[index].item<int64_t>(), " bad_labels=", bad.numel()));
+  const int64_t least = dataset.has_classes() ? 0 : 1;
+  at::Tensor is_bad = (labels < least).logical_or(labels >= classes);
+  if (!dataset.has_classes()) is_bad = is_bad.logical_and(labels != -1);
+  // One row for each bad label: its indices.
+  const at::Tensor bad = at::nonzero(is_bad);
+  if (bad.size(0) == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, ": labels must be from ", least, " to ", classes - 1, ", as the model has ", classes, " classes: index=",
+      bad[0][0].item<int64_t>(), " label=", labels.masked_select(is_bad)[0].item<int64_t>(), " bad_labels=", bad.size(0)));
 }
 
 }  // namespace pactory::quant

@@ -21,7 +21,7 @@ namespace pactory::quant {
 struct Batch {
   /// float32, N x sample shape.
   at::Tensor x;
-  /// int64, N; undefined where the data has no labels.
+  /// int64, N or N x L; undefined where the data has no labels.
   at::Tensor y;
   /// float32, N x any shape, by name: what regression outputs are compared with.
   std::map<std::string, at::Tensor> targets = {};
@@ -36,7 +36,8 @@ class Dataset {
   virtual int64_t size() const = 0;
   /// Shape of a sample after preprocessing, without the batch dimension.
   virtual std::vector<int64_t> sample_shape() const = 0;
-  /// All labels, int64 in the set's order; undefined where there are none.
+  /// All labels, int64 in the set's order: a class for each sample (N), or a sequence of classes (N x L) filled up with -1;
+  /// undefined where there are none.
   virtual at::Tensor labels() const = 0;
   /// Reads samples by index. INVALID_ARGUMENT names the file and the sample that can't be read.
   virtual absl::StatusOr<Batch> Read(absl::Span<const int64_t> indices) const = 0;
@@ -45,6 +46,8 @@ class Dataset {
   virtual std::map<std::string, std::vector<int64_t>> targets() const { return {}; }
 
   bool has_labels() const { return labels().defined(); }
+  /// Whether each sample has one class, which a cross-entropy needs.
+  bool has_classes() const { return has_labels() && labels().dim() == 1; }
   /// Largest label + 1; 0 where there are none.
   int64_t classes_seen() const;
 };
@@ -58,8 +61,8 @@ class Dataset {
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, const v1::PreprocessConfig& preprocess,
                                                      const ValueInfo& input, const std::vector<std::string>& target_names = {});
 
-/// Checks every label against the model's number of classes; INVALID_ARGUMENT names `path`, the first bad index and
-/// label.
+/// Checks every label against the model's number of classes; in sequences 0, CTC's blank, is no label. INVALID_ARGUMENT names
+/// `path`, the first bad index and label.
 absl::Status CheckLabels(const Dataset& dataset, int64_t classes, const std::string& path);
 
 }  // namespace pactory::quant

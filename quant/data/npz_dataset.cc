@@ -77,6 +77,15 @@ absl::Status CheckFinite(const NpyArray& x, absl::string_view name) {
   return absl::OkStatus();
 }
 
+// -1 fills a sequence up, so nothing may follow it.
+absl::Status CheckFilling(const at::Tensor& sequences) {
+  const at::Tensor filled = sequences.eq(-1);
+  const at::Tensor resumed = filled.slice(1, 0, -1).logical_and(filled.slice(1, 1).logical_not()).any(1);
+  if (!resumed.any().item<bool>()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("a sequence of y must hold -1 at its end alone, where it is filled up: index=",
+                                                 at::nonzero(resumed)[0].item<int64_t>()));
+}
+
 absl::Status CheckTarget(const NpyArray& array, absl::string_view name, int64_t samples) {
   const std::vector<int64_t>& shape = array.header.shape;
   if (shape.empty() || shape[0] != samples) {
@@ -89,13 +98,13 @@ absl::Status CheckTarget(const NpyArray& array, absl::string_view name, int64_t 
 absl::StatusOr<at::Tensor> ReadLabels(const NpyArray& y, const NpyArray& x) {
   PACTORY_RETURN_IF_ERROR(CheckLabelArray(x.header, y.header));
   const int64_t samples = x.header.shape[0];
-  if (y.header.shape.size() == 2 && y.header.shape[1] != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("array y must have one label for each sample of x: y=", Text(y.header.shape), " samples=", samples));
-  }
+  const bool sequences = y.header.shape.size() == 2 && y.header.shape[1] > 1;
   std::vector<int64_t> indices(samples);
   std::iota(indices.begin(), indices.end(), 0);
-  return y.Rows(indices.data(), samples).reshape({samples}).to(at::kLong);
+  const at::Tensor labels = y.Rows(indices.data(), samples).to(at::kLong);
+  if (!sequences) return labels.reshape({samples});
+  PACTORY_RETURN_IF_ERROR(CheckFilling(labels));
+  return labels;
 }
 
 class NpzDataset : public Dataset {

@@ -1,4 +1,4 @@
-// Datasets in NumPy's .npz: `x` (N x the model's input) and, where there are labels, `y` (N integers), or targets of
+// Datasets in NumPy's .npz: `x` (N x the model's input) and, where there are labels, `y` (N integers, or N x L), or targets of
 // regression. Used by OpenDataset.
 #pragma once
 

@@ -30,7 +30,7 @@ Interval WilsonInterval95(const Accuracy& accuracy) {
   return {std::max(0.0, center - half), std::min(1.0, center + half)};
 }
 
-at::Tensor Answers(const at::Tensor& outputs) {
+at::Tensor LargestOutputs(const at::Tensor& outputs) {
   const at::Tensor values = outputs.detach().to(at::kCPU);
   const at::Tensor answers = values.argmax(-1);
   return at::where(values.isnan().any(-1), at::full({}, -1, answers.options()), answers);

@@ -9,10 +9,18 @@
 
 namespace pactory::quant {
 
-/// A share of a number of samples.
+/// A share of a number of samples, or of values.
 struct Accuracy {
+  enum class Unit {
+    /// Independent of each other.
+    kSamples,
+    /// Of outputs, like the pixels of a map: neighbours go together, so their number says nothing of the uncertainty.
+    kValues,
+  };
+
   int64_t right = 0;
   int64_t total = 0;
+  Unit unit = Unit::kSamples;
 
   /// right / total; 0 of nothing.
   double share() const { return total == 0 ? 0 : static_cast<double>(right) / static_cast<double>(total); }
@@ -24,12 +32,12 @@ struct Interval {
   double high = 1;
 };
 
-/// Returns Wilson's score interval at 95 %: it stays inside [0, 1] and holds near 0 and 1 too.
+/// Returns Wilson's score interval at 95 % of a share of samples: it stays inside [0, 1] and holds near 0 and 1 too.
 Interval WilsonInterval95(const Accuracy& accuracy);
 
 /// Returns the index of the largest value of each row of `outputs` (N x C, or N x ... x C: one answer per position, as
 /// N x ... integers). NaN in a row makes its answer -1.
-at::Tensor Answers(const at::Tensor& outputs);
+at::Tensor LargestOutputs(const at::Tensor& outputs);
 
 /// Returns on which samples two sets of answers are equal (at every position): bool, one per sample. INVALID_ARGUMENT where the
 /// shapes differ.

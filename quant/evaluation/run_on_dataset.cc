@@ -23,19 +23,23 @@ absl::StatusOr<at::Tensor> RunOnDataset(Executor& executor, const Dataset& datas
     PACTORY_ASSIGN_OR_RETURN(const Batch batch, dataset.Read(indices));
     std::vector<at::Tensor> outputs;
     PACTORY_ASSIGN_OR_RETURN(outputs, executor.Run({batch.x.to(options.device)}));
-    PACTORY_RETURN_IF_ERROR(GuardTorch("evaluation", [&] {
+    PACTORY_RETURN_IF_ERROR(GuardTorch("evaluation", [&]() -> absl::Status {
       const at::Tensor output = outputs[0].to(at::kCPU, at::kFloat);
       if (output.dim() < 2 || output.size(0) != count) {
         return absl::InvalidArgumentError(
             absl::StrCat("the model's first output must have the batch as its first axis and classes as its last: rank=",
                          output.dim(), " first axis=", output.dim() == 0 ? 0 : output.size(0), " batch=", count));
       }
-      if (!results.defined()) {
-        std::vector<int64_t> shape = output.sizes().vec();
-        shape[0] = dataset.size();
-        results = at::empty(shape, output.options());
+      at::Tensor kept = output;
+      if (options.keep) {
+        PACTORY_ASSIGN_OR_RETURN(kept, options.keep(output));
       }
-      results.slice(0, begin, begin + count).copy_(output);
+      if (!results.defined()) {
+        std::vector<int64_t> shape = kept.sizes().vec();
+        shape[0] = dataset.size();
+        results = at::empty(shape, kept.options());
+      }
+      results.slice(0, begin, begin + count).copy_(kept);
       return absl::OkStatus();
     }));
     if (options.on_batch) PACTORY_RETURN_IF_ERROR(options.on_batch(begin + count));

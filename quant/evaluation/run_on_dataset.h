@@ -19,9 +19,12 @@ struct RunOptions {
   at::Device device = at::kCPU;
   /// Called after each batch with the samples done; a status that is not OK ends the run with it. May be null.
   std::function<absl::Status(int64_t done)> on_batch;
+  /// What is kept of a batch's first outputs (float, CPU), with a row for each sample; null: the outputs themselves, which may
+  /// be far larger than the answers that they stand for.
+  std::function<absl::StatusOr<at::Tensor>(const at::Tensor& outputs)> keep;
 };
 
-/// Returns the first output of every sample on the CPU, in the dataset's order, with no autograd recorded.
+/// Returns what is kept of every sample's first output, in the dataset's order, with no autograd recorded.
 /// INVALID_ARGUMENT where the output's first axis is not the batch.
 absl::StatusOr<at::Tensor> RunOnDataset(Executor& executor, const Dataset& dataset, const RunOptions& options);
 

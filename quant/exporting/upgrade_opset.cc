@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "quant/ops/value_rank.h"
 
 namespace pactory::quant {
 namespace {
@@ -40,15 +42,9 @@ absl::Status RewriteSoftmax(Graph& graph, Node& node) {
     node.attributes["axis"] = axis;
     return absl::OkStatus();
   }
-  // The same only where the named axis is the last one, which the declared shape of an output or a producer would tell;
-  // a matrix product's result is the case that models have.
-  const Node* producer = graph.Producer(node.inputs[0]);
-  const bool is_matrix = producer != nullptr && (producer->op_type == "Gemm" || producer->op_type == "Flatten");
-  int64_t rank = is_matrix ? 2 : -1;
-  for (const ValueInfo& output : graph.outputs) {
-    if (output.name == node.outputs[0] && !output.dims.empty()) rank = static_cast<int64_t>(output.dims.size());
-  }
-  if (rank >= 0 && axis == rank - 1) {
+  // The same only where the named axis is the last one.
+  const std::optional<int64_t> rank = RankOf(graph, node.outputs[0]);
+  if (rank.has_value() && axis == *rank - 1) {
     node.attributes["axis"] = int64_t{-1};
     return absl::OkStatus();
   }

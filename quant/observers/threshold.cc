@@ -114,6 +114,7 @@ double ChooseThreshold(const v1::CalibrationConfig& config, const AbsHistogram& 
   if (histogram.abs_max() == 0) return 0;
   switch (config.threshold()) {
     case v1::CalibrationConfig::MAX:
+    case v1::CalibrationConfig::OUTPUT_ERROR:
       return AbsMaxThreshold(histogram);
     case v1::CalibrationConfig::PERCENTILE:
       return PercentileThreshold(histogram, config.percentile());

@@ -21,7 +21,7 @@ double MseThreshold(const AbsHistogram& histogram, int64_t steps);
 /// counts into its last bin) and the same on `steps` + 1 levels: TensorRT's entropy calibration (Migacz 2017).
 double EntropyThreshold(const AbsHistogram& histogram, int64_t steps);
 
-/// Returns the threshold of the configured rule; 0 where nothing but zeros was seen. `steps`: the grid's largest integer.
+/// Returns the threshold of the configured rule (for OUTPUT_ERROR, which needs a model, that of MAX); 0 where nothing but zeros was seen. `steps`: the grid's largest integer.
 double ChooseThreshold(const v1::CalibrationConfig& config, const AbsHistogram& histogram, int64_t steps);
 
 }  // namespace pactory::quant

@@ -20,6 +20,10 @@ constexpr int64_t kCalibrationEpoch = -1;
 
 }  // namespace
 
+std::vector<int64_t> CalibrationOrder(const Dataset& dataset, int64_t seed) {
+  return ShuffledOrder(dataset.size(), static_cast<uint64_t>(seed), kCalibrationEpoch);
+}
+
 absl::StatusOr<Calibration> Calibrate(const Graph& graph, const Dataset& dataset, const CalibrationOptions& options) {
   c10::NoGradGuard no_grad;
   Calibration result;
@@ -40,7 +44,7 @@ absl::StatusOr<Calibration> Calibrate(const Graph& graph, const Dataset& dataset
   };
   PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor, Executor::Create(graph, observe));
   executor->To(options.device);
-  std::vector<int64_t> order = ShuffledOrder(dataset.size(), static_cast<uint64_t>(options.seed), kCalibrationEpoch);
+  std::vector<int64_t> order = CalibrationOrder(dataset, options.seed);
   order.resize(std::min<size_t>(order.size(), static_cast<size_t>(options.samples)));
   for (size_t begin = 0; begin < order.size(); begin += static_cast<size_t>(options.batch_size)) {
     const size_t count = std::min(static_cast<size_t>(options.batch_size), order.size() - begin);

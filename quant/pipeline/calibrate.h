@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,6 +27,9 @@ struct CalibrationOptions {
   /// Called with the share done; a status that is not OK ends the calibration with it. May be null.
   std::function<absl::Status(double share)> on_batch;
 };
+
+/// Returns the order in which samples are drawn for calibration.
+std::vector<int64_t> CalibrationOrder(const Dataset& dataset, int64_t seed);
 
 /// What was measured, by the quantizer ids of the activations. Its memory does not grow with the samples.
 struct Calibration {

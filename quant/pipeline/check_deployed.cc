@@ -25,6 +25,7 @@ RuntimeCheck MakeCheck(PipelineState& state, const std::string& model_path) {
   check.batch_size = state.config.evaluation().batch_size();
   check.threads = at::get_num_threads();
   check.stop = [&state] { return state.listener.StopRequested(); };
+  check.keep = [&state](const at::Tensor& outputs) { return state.metric.Answers(outputs); };
   return check;
 }
 
@@ -49,9 +50,8 @@ absl::Status AddRuntime(PipelineState& state, const RuntimeResult& result, const
                     .version = result.runtime_version,
                     .instruction_set = result.instruction_set,
                     .optimization = optimization};
-  const at::Tensor answers = Answers(result.outputs);
-  PACTORY_ASSIGN_OR_RETURN(run.accuracy, MeasureMetric(state, answers));
-  PACTORY_ASSIGN_OR_RETURN(run.agreement_trained, CountEqual(answers, state.trained_answers));
+  PACTORY_ASSIGN_OR_RETURN(run.accuracy, MeasureMetric(state, result.kept));
+  PACTORY_ASSIGN_OR_RETURN(run.agreement_trained, state.metric.Compare(result.kept, state.trained_answers));
   state.report.runtimes.push_back(std::move(run));
   return absl::OkStatus();
 }
@@ -64,9 +64,8 @@ absl::Status VerifyImport(PipelineState& state) {
   RuntimeCheck check = MakeCheck(state, state.job.model_path);
   check.samples = kImportSamples;
   PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
-  const at::Tensor answers = Answers(result.outputs);
   PACTORY_ASSIGN_OR_RETURN(state.report.agreement_import,
-                           CountEqual(state.fp32_answers.slice(0, 0, answers.size(0)), answers));
+                           state.metric.Compare(state.fp32_answers.slice(0, 0, result.kept.size(0)), result.kept));
   if (state.report.agreement_import->share() < kLeastImportAgreement) {
     return WithReason(absl::FailedPreconditionError(absl::StrFormat(
                           "the imported model must give the runtime's answers before it is trained: equal=%d of %d",
@@ -86,12 +85,17 @@ absl::Status CheckDeployed(PipelineState& state) {
   check.runtime = DeploymentRuntime(state);
   check.latency_runs = kLatencyRuns;
   check.on_part = [&](double share) { return state.meter.Advance(0.4 * share); };
+  KeptOutputs outputs;
+  check.keep = [&](const at::Tensor& part) {
+    outputs.Add(part);
+    return state.metric.Answers(part);
+  };
   PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
-  const at::Tensor answers = Answers(result.outputs);
-  PACTORY_ASSIGN_OR_RETURN(state.report.deployed, MeasureMetric(state, answers));
-  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_trained, CountEqual(answers, state.trained_answers));
-  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_fp32, CountEqual(answers, state.fp32_answers));
-  state.answers["deployed"] = answers;
+  PACTORY_ASSIGN_OR_RETURN(state.report.deployed, MeasureMetric(state, result.kept));
+  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_trained, state.metric.Compare(result.kept, state.trained_answers));
+  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_fp32, state.metric.Compare(result.kept, state.fp32_answers));
+  state.report.deployed_sqnr_db = SqnrDb(state.fp32_outputs, outputs);
+  state.answers["deployed"] = result.kept;
   PACTORY_RETURN_IF_ERROR(AddRuntime(state, result, "all"));
   state.report.int8_latency_ms = result.latency_ms;
   state.report.runtime_name = result.runtime_name;

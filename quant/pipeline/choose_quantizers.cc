@@ -24,7 +24,8 @@ void SetBounds(const AbsHistogram& histogram, double threshold, QuantizerSpec& s
 
 absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPlan& plan,
                                                             const std::map<std::string, AbsHistogram>& histograms,
-                                                            const v1::QuantizationConfig& config) {
+                                                            const v1::QuantizationConfig& config,
+                                                            const std::map<std::string, double>& measured) {
   std::vector<QuantizerSpec> specs;
   for (const ActivationPlacement& placement : plan.activations) {
     const auto histogram = histograms.find(placement.id);
@@ -52,7 +53,9 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
       if (two_ends) spec.low = -init;
     } else {
       const int64_t steps = ActivationGrid(spec.bits, spec.signedness).qmax;
-      const double threshold = ChooseThreshold(config.calibration(), histogram->second, steps);
+      const auto found = measured.find(placement.id);
+      const bool by_output = config.calibration().threshold() == v1::CalibrationConfig::OUTPUT_ERROR && found != measured.end();
+      const double threshold = by_output ? found->second : ChooseThreshold(config.calibration(), histogram->second, steps);
       // Any grid holds a tensor of zeros.
       spec.threshold = threshold > 0 ? threshold : 1;
       if (two_ends) SetBounds(histogram->second, spec.threshold, spec);

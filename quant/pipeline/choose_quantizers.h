@@ -14,11 +14,12 @@
 namespace pactory::quant {
 
 /// Returns the specs of every quantizer of the plan: the config's method on each activation, its starting range from the
-/// histogram by the calibration's rule (or alpha.init). PACT's one-sided form, which has no grid for negative values, gives way
+/// histogram by the calibration's rule (or alpha.init); for OUTPUT_ERROR from `measured`, by id, and by MAX where it has none. PACT's one-sided form, which has no grid for negative values, gives way
 /// to the two-sided one where a tensor may be negative. INTERNAL where a histogram is missing.
 absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPlan& plan,
                                                             const std::map<std::string, AbsHistogram>& histograms,
-                                                            const v1::QuantizationConfig& config);
+                                                            const v1::QuantizationConfig& config,
+                                                            const std::map<std::string, double>& measured = {});
 
 /// Returns the config of the PTQ row of the report: ranges are max|x| over the calibration set and max|w|.
 v1::QuantizationConfig PtqBaseline(v1::QuantizationConfig config);

@@ -10,55 +10,51 @@
 namespace pactory::quant {
 namespace {
 
-absl::StatusOr<at::Tensor> OutputsOf(PipelineState& state, Executor& executor, double from, double to) {
+absl::StatusOr<at::Tensor> AnswersIn(PipelineState& state, Executor& executor, double from, double to, KeptOutputs* kept) {
   RunOptions options;
   options.batch_size = state.config.evaluation().batch_size();
   options.device = state.device;
   const double total = static_cast<double>(state.eval->size());
   options.on_batch = [&](int64_t done) { return state.meter.Advance(from + (to - from) * static_cast<double>(done) / total); };
+  options.keep = [&state, kept](const at::Tensor& outputs) {
+    if (kept != nullptr) kept->Add(outputs);
+    return state.metric.Answers(outputs);
+  };
   return RunOnDataset(executor, *state.eval, options);
 }
 
 }  // namespace
 
 at::Tensor ExpectedAnswers(const PipelineState& state) {
-  const bool by_labels = state.config.evaluation().metric() == v1::EvaluationConfig::TOP1;
-  return by_labels ? state.eval->labels() : state.fp32_answers;
+  return state.metric.by_labels() ? state.eval->labels() : state.fp32_answers;
 }
 
 absl::StatusOr<Accuracy> MeasureMetric(const PipelineState& state, const at::Tensor& answers) {
-  return CountEqual(answers, ExpectedAnswers(state));
+  return state.metric.Compare(answers, ExpectedAnswers(state));
 }
 
-absl::StatusOr<at::Tensor> AnswersOf(PipelineState& state, QuantizedModel& model, double from, double to) {
+absl::StatusOr<at::Tensor> AnswersOf(PipelineState& state, QuantizedModel& model, double from, double to, KeptOutputs* kept) {
   model.SetMode(QuantizerMode::kFrozen);
-  PACTORY_ASSIGN_OR_RETURN(const at::Tensor outputs, OutputsOf(state, model.executor(), from, to));
-  return Answers(outputs);
+  return AnswersIn(state, model.executor(), from, to, kept);
 }
 
 absl::Status EvaluateFp32(PipelineState& state) {
   PACTORY_RETURN_IF_ERROR(state.meter.Start("evaluate_fp32"));
-  auto outputs = OutputsOf(state, *state.fp32, 0, 1);
-  if (!outputs.ok()) {
+  auto answers = AnswersIn(state, *state.fp32, 0, 1, &state.fp32_outputs);
+  if (!answers.ok()) {
     // What the user gave does not run: data that does not fit, or a model that is wrong inside.
-    if (absl::IsCancelled(outputs.status()) || !ReasonOf(outputs.status()).empty()) return outputs.status();
-    return WithReason(outputs.status(), absl::IsInvalidArgument(outputs.status()) ? "BAD_MODEL" : "INTERNAL");
+    if (absl::IsCancelled(answers.status()) || !ReasonOf(answers.status()).empty()) return answers.status();
+    return WithReason(answers.status(), absl::IsInvalidArgument(answers.status()) ? "BAD_MODEL" : "INTERNAL");
   }
+  state.fp32_answers = *std::move(answers);
   state.fp32_seconds = state.meter.StageSeconds();
-  const int64_t classes = outputs->size(-1);
+  const int64_t classes = state.fp32_outputs.values().size(-1);
   for (const auto& [dataset, path] : {std::pair(state.train.get(), &state.job.train_data_path),
                                       std::pair(state.eval.get(), &state.job.eval_data_path)}) {
     if (!dataset->has_labels()) continue;
     const absl::Status labels = CheckLabels(*dataset, classes, *path);
     if (!labels.ok()) return WithReason(labels, "BAD_DATA");
   }
-  if (state.eval->has_labels() && outputs->dim() != 2 && state.config.evaluation().metric() == v1::EvaluationConfig::TOP1) {
-    return WithReason(absl::InvalidArgumentError(absl::StrCat(
-                          "labels need a model whose first output is N x classes; set evaluation.metric to AGREEMENT and "
-                          "training.task_loss_weight to 0: rank=", outputs->dim())),
-                      "BAD_MODEL");
-  }
-  state.fp32_answers = Answers(*outputs);
   state.answers["fp32"] = state.fp32_answers;
   PACTORY_ASSIGN_OR_RETURN(state.report.fp32, MeasureMetric(state, state.fp32_answers));
   state.meter.details().set_metric(state.report.fp32->share());

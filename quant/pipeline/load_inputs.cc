@@ -77,13 +77,22 @@ absl::Status LoadData(PipelineState& state) {
 
 absl::Status ChooseMetric(PipelineState& state) {
   auto* evaluation = state.config.mutable_evaluation();
+  Reference reference = Reference::kNothing;
+  if (state.eval->has_labels()) reference = state.eval->has_classes() ? Reference::kClasses : Reference::kSequences;
   if (evaluation->metric() == v1::EvaluationConfig::METRIC_UNSPECIFIED) {
-    evaluation->set_metric(state.eval->has_labels() ? v1::EvaluationConfig::TOP1 : v1::EvaluationConfig::AGREEMENT);
+    evaluation->set_metric(DefaultMetric(state.graph, reference));
   }
-  if (evaluation->metric() == v1::EvaluationConfig::TOP1 && !state.eval->has_labels()) {
-    return InvalidField("evaluation.metric", "TOP1 needs labels in the evaluation data; set it to AGREEMENT");
+  if (evaluation->metric() == v1::EvaluationConfig::TOP1 && reference != Reference::kClasses) {
+    return InvalidField("evaluation.metric", "TOP1 needs a label for each sample of the evaluation data; set it to AGREEMENT");
   }
-  state.report.metric_name = evaluation->metric() == v1::EvaluationConfig::TOP1 ? "top1" : "agreement";
+  if (evaluation->metric() == v1::EvaluationConfig::CTC_EXACT && reference != Reference::kSequences) {
+    return InvalidField("evaluation.metric",
+                        "CTC_EXACT needs a sequence of labels (`y`, N x L) for each sample of the evaluation data; set it to "
+                        "CTC_AGREEMENT");
+  }
+  state.metric = Metric(*evaluation);
+  state.report.metric_name = state.metric.name();
+  state.report.metric_title = state.metric.title();
   if (!state.config.training().enabled()) return absl::OkStatus();
   PACTORY_ASSIGN_OR_RETURN(const LossWeights weights,
                            ReadLossWeights(state.config.training(), LabelsOf(state)));
@@ -132,7 +141,7 @@ void PlanQuantization(PipelineState& state) {
 
 Labels LabelsOf(const PipelineState& state) {
   const bool regression = state.config.training().task_loss() != v1::TrainingConfig::CROSS_ENTROPY;
-  const bool present = regression ? !state.train->targets().empty() : state.train->has_labels();
+  const bool present = regression ? !state.train->targets().empty() : state.train->has_classes();
   return present ? Labels::kPresent : Labels::kAbsent;
 }
 

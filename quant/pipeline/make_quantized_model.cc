@@ -28,7 +28,7 @@ CalibrationSamples SamplesOf(const PipelineState& state, int64_t most) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<QuantizedModel>> MakeQuantizedModel(PipelineState& state, const v1::QuantizationConfig& config) {
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs, ChooseQuantizers(state.plan, state.histograms, config));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs, ChooseQuantizers(state.plan, state.histograms, config, state.thresholds));
   PACTORY_ASSIGN_OR_RETURN(std::unique_ptr<QuantizedModel> model, QuantizedModel::Create(state.quantized_graph, specs));
   model->To(state.device);
   const auto advance = [&](double share) { return state.meter.Advance(share); };

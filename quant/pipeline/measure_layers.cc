@@ -163,6 +163,9 @@ void ReportLayers(PipelineState& state, const Measurements& sums) {
     if (const auto power = sums.layers.find(layer.output); power != sums.layers.end() && power->second.noise > 0) {
       report.sqnr_db = 10 * std::log10(power->second.signal / power->second.noise);
     }
+    const auto sensitivity = std::find_if(state.sensitivity.begin(), state.sensitivity.end(),
+                                          [&](const LayerSensitivity& other) { return other.node == layer.node; });
+    if (sensitivity != state.sensitivity.end()) report.sensitivity = sensitivity->error;
     state.report.layers.push_back(std::move(report));
   }
 }

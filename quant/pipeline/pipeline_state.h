@@ -10,6 +10,8 @@
 #include <string>
 
 #include "quant/data/dataset.h"
+#include "quant/evaluation/metric.h"
+#include "quant/evaluation/output_noise.h"
 #include "quant/execution/executor.h"
 #include "quant/exporting/export_model.h"
 #include "quant/observers/histogram.h"
@@ -17,6 +19,7 @@
 #include "quant/passes/insert_quantizers.h"
 #include "quant/pipeline/job.h"
 #include "quant/pipeline/progress_meter.h"
+#include "quant/pipeline/sensitivity.h"
 #include "quant/quantizers/quantized_model.h"
 #include "quant/report/report.h"
 #include "quant/training/checkpoint.h"
@@ -39,6 +42,7 @@ struct PipelineState {
   /// Set by LoadInputs.
   std::string model_sha256, train_sha256, eval_sha256;
   std::unique_ptr<Dataset> train, eval;
+  Metric metric;
   /// Prepared for quantization, in float.
   Graph graph;
   std::vector<DistillationTarget> targets;
@@ -49,8 +53,9 @@ struct PipelineState {
   /// measured here.
   std::map<std::string, at::Tensor> answers;
 
-  /// Set by EvaluateFp32: first outputs over the evaluation set, on the CPU.
+  /// Set by EvaluateFp32: the answers of the whole evaluation set, and the outputs of its first samples.
   at::Tensor fp32_answers;
+  KeptOutputs fp32_outputs;
   double fp32_seconds = 0;
 
   /// Set by PlaceQuantizers and CalibrateRanges.
@@ -58,6 +63,10 @@ struct PipelineState {
   QuantizationPlan plan;
   std::map<std::string, AbsHistogram> histograms;
   std::map<std::string, RangeTrace> traces;
+  /// By OUTPUT_ERROR, where it is the rule.
+  std::map<std::string, double> thresholds;
+  /// The most sensitive first; empty where it was not measured.
+  std::vector<LayerSensitivity> sensitivity;
 
   /// Set by TrainModel (or, without training, by the PTQ stage): the model that is exported, and its answers.
   std::unique_ptr<QuantizedModel> trained;

@@ -99,10 +99,13 @@ absl::StatusOr<RuntimeResult> RunRuntimeCheck(const RuntimeCheck& check, const D
     if (output.dim() < 1 || output.size(0) != count) {
       return absl::InternalError(absl::StrCat("the runtime's output must have a row per sample: samples=", count));
     }
+    if (check.keep) {
+      PACTORY_ASSIGN_OR_RETURN(output, check.keep(output));
+    }
     parts.push_back(std::move(output));
     if (check.on_part) PACTORY_RETURN_IF_ERROR(check.on_part(static_cast<double>(begin + count) / static_cast<double>(total)));
   }
-  result.outputs = at::cat(parts, 0);
+  result.kept = at::cat(parts, 0);
   return result;
 }
 

@@ -34,12 +34,14 @@ struct RuntimeCheck {
   /// Called with the share done; a status that is not OK ends the check with it. May be null.
   std::function<absl::Status(double share)> on_part;
   std::function<bool()> stop;
+  /// What is kept of a part's first outputs, with a row for each sample; null: the outputs themselves.
+  std::function<absl::StatusOr<at::Tensor>(const at::Tensor& outputs)> keep;
 };
 
 /// What the runtime gave.
 struct RuntimeResult {
-  /// First output of every sample, on the CPU.
-  at::Tensor outputs;
+  /// What is kept of every sample's first output, on the CPU.
+  at::Tensor kept;
   std::string runtime_name;
   std::string runtime_version;
   /// Like `avx2` or `avx512_vnni`: decides which int8 kernels ran.

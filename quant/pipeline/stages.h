@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "pactory/v1/quantization.pb.h"
 #include "quant/evaluation/accuracy.h"
+#include "quant/evaluation/output_noise.h"
 #include "quant/pipeline/pipeline_state.h"
 #include "quant/training/loss.h"
 
@@ -29,8 +30,12 @@ absl::Status Quantize(PipelineState& state);
 /// the budget lets none run.
 absl::Status ClimbLadder(PipelineState& state);
 
-/// Places the quantizers and measures the ranges of the activations.
+/// Places the quantizers, measures the ranges of the activations and how sensitive the layers are; with `mixed_precision` chooses
+/// the layers that keep more bits, adds them to the config's overrides and does it all again.
 absl::Status CalibrateRanges(PipelineState& state);
+
+/// Returns the layers of the present plan, the most sensitive first; measured at the first call after CalibrateRanges.
+absl::StatusOr<std::vector<LayerSensitivity>> RankLayers(PipelineState& state);
 
 /// Decides for `weights.range: AUTO` which weights use the whole 8-bit grid: those of layers that are computed in float, and those
 /// whose 16-bit pair sums have room on training samples.
@@ -76,7 +81,9 @@ at::Tensor ExpectedAnswers(const PipelineState& state);
 /// Returns the job's metric of some answers on the evaluation set.
 absl::StatusOr<Accuracy> MeasureMetric(const PipelineState& state, const at::Tensor& answers);
 
-/// Evaluates a model on the evaluation set: its answers. Advances the present stage from `from` to `to`.
-absl::StatusOr<at::Tensor> AnswersOf(PipelineState& state, QuantizedModel& model, double from, double to);
+/// Evaluates a model on the evaluation set: its answers; the outputs of the first samples go to `kept` where it is not null.
+/// Advances the present stage from `from` to `to`.
+absl::StatusOr<at::Tensor> AnswersOf(PipelineState& state, QuantizedModel& model, double from, double to,
+                                     KeptOutputs* kept = nullptr);
 
 }  // namespace pactory::quant

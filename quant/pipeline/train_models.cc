@@ -157,6 +157,7 @@ struct TrainedModel {
   TrainingHistory history;
   at::Tensor answers;
   Accuracy accuracy;
+  std::optional<double> sqnr_db;
 };
 
 // What is different between the job's own training and its baseline.
@@ -178,7 +179,7 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
     if (unfolded.empty()) state.report.warnings.push_back("training.batch_norm: TRAINED finds no BatchNormalization behind a quantized layer");
   }
   BatchNormTraining batch_norms(std::move(unfolded));
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs, ChooseQuantizers(state.plan, state.histograms, role.config));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs, ChooseQuantizers(state.plan, state.histograms, role.config, state.thresholds));
   if (batch_norms.layers().empty()) {
     PACTORY_ASSIGN_OR_RETURN(result.model, MakeQuantizedModel(state, role.config));
   } else {
@@ -209,12 +210,18 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
     return state.meter.Advance(kStepsShare * static_cast<double>(record.step) / steps);
   };
   hooks.on_record = [&](const QuantizerRecord& record) { ReportQuantizers(*result.model, record, metrics); };
+  const auto evaluate = [&](double from, double to) -> absl::Status {
+    KeptOutputs outputs;
+    PACTORY_ASSIGN_OR_RETURN(result.answers, AnswersOf(state, *result.model, from, to, &outputs));
+    result.sqnr_db = SqnrDb(state.fp32_outputs, outputs);
+    PACTORY_ASSIGN_OR_RETURN(result.accuracy, MeasureMetric(state, result.answers));
+    state.meter.details().set_metric(result.accuracy.share());
+    return absl::OkStatus();
+  };
   hooks.evaluate = [&](int64_t step) -> absl::StatusOr<double> {
     const double now = kStepsShare * static_cast<double>(step) / steps;
-    PACTORY_ASSIGN_OR_RETURN(result.answers, AnswersOf(state, *result.model, now, now));
-    PACTORY_ASSIGN_OR_RETURN(result.accuracy, MeasureMetric(state, result.answers));
+    PACTORY_RETURN_IF_ERROR(evaluate(now, now));
     answered_step = step;
-    state.meter.details().set_metric(result.accuracy.share());
     metrics.Add(absl::StrCat("eval/", state.report.metric_name), step, result.accuracy.share());
     return result.accuracy.share();
   };
@@ -225,11 +232,7 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
   if (!batch_norms.layers().empty()) {
     PACTORY_ASSIGN_OR_RETURN(result.model, Folded(state, specs, *result.model, batch_norms));
   }
-  if (answered_step != result.history.kept_step || result.history.reestimated) {
-    PACTORY_ASSIGN_OR_RETURN(result.answers, AnswersOf(state, *result.model, kStepsShare, 1));
-    PACTORY_ASSIGN_OR_RETURN(result.accuracy, MeasureMetric(state, result.answers));
-    state.meter.details().set_metric(result.accuracy.share());
-  }
+  if (answered_step != result.history.kept_step || result.history.reestimated) PACTORY_RETURN_IF_ERROR(evaluate(kStepsShare, 1));
   metrics.Flush();
   if (!result.history.ended_early.empty()) {
     state.report.warnings.push_back(absl::StrCat(role.stage, ": training ended early: ", result.history.ended_early));
@@ -289,7 +292,9 @@ absl::Status TrainModel(PipelineState& state) {
   if (!state.config.training().enabled()) {
     PACTORY_ASSIGN_OR_RETURN(state.trained, MakeQuantizedModel(state, state.config));
     PACTORY_RETURN_IF_ERROR(state.meter.Start("evaluate_calibrated"));
-    PACTORY_ASSIGN_OR_RETURN(state.trained_answers, AnswersOf(state, *state.trained, 0, 1));
+    KeptOutputs outputs;
+    PACTORY_ASSIGN_OR_RETURN(state.trained_answers, AnswersOf(state, *state.trained, 0, 1, &outputs));
+    state.report.trained_sqnr_db = SqnrDb(state.fp32_outputs, outputs);
     return absl::OkStatus();
   }
   int64_t written = 0;
@@ -303,6 +308,7 @@ absl::Status TrainModel(PipelineState& state) {
   PACTORY_ASSIGN_OR_RETURN(TrainedModel trained, Train(state, role));
   state.report.qat = trained.accuracy;
   state.answers["qat"] = trained.answers;
+  state.report.trained_sqnr_db = trained.sqnr_db;
   state.report.history = std::move(trained.history);
   state.trained = std::move(trained.model);
   state.trained_answers = std::move(trained.answers);

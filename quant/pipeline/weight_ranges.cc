@@ -97,7 +97,7 @@ absl::StatusOr<std::map<std::string, double>> MeasurePairSums(PipelineState& sta
 }
 
 absl::StatusOr<std::unique_ptr<QuantizedModel>> MakeModel(PipelineState& state) {
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs, ChooseQuantizers(state.plan, state.histograms, state.config));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs, ChooseQuantizers(state.plan, state.histograms, state.config, state.thresholds));
   PACTORY_ASSIGN_OR_RETURN(std::unique_ptr<QuantizedModel> model, QuantizedModel::Create(state.quantized_graph, specs));
   model->To(state.device);
   return model;

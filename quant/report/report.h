@@ -68,7 +68,7 @@ struct LayerReport {
   std::string float_reason;
   /// Signal over quantization noise of its output against FP32, in dB; absent where it could not be measured.
   std::optional<double> sqnr_db;
-  /// How far the model's output moves when this layer alone is quantized; absent where it was not measured.
+  /// Output error when this layer alone is quantized (docs/report.md); absent where it was not measured.
   std::optional<double> sensitivity;
   /// Bytes of its weight, bias, scales and zero points, as float and in the file; what several layers share counts for the first.
   int64_t float_bytes = 0;
@@ -161,12 +161,15 @@ struct EnvironmentReport {
 /// A report.
 struct Report {
   std::string job;
-  /// `top1` or `agreement`.
-  std::string metric_name;
+  /// Like `top1`, and the same for people: docs/report.md lists them.
+  std::string metric_name, metric_title;
   int64_t eval_samples = 0;
   std::optional<Accuracy> fp32, ptq, qat_plain, qat, deployed;
   /// Trained against deployed, and deployed against FP32, over the whole evaluation set.
   std::optional<Accuracy> agreement_trained, agreement_fp32;
+  /// Power of the FP32 model's outputs over that of the deviation from them, in dB, on the first evaluation samples; absent where
+  /// it was not measured.
+  std::optional<double> trained_sqnr_db, deployed_sqnr_db;
   /// FP32 in this engine against FP32 in the runtime.
   std::optional<Accuracy> agreement_import;
   /// Absent without a contract.

@@ -20,7 +20,7 @@ std::string Percent(const std::optional<Accuracy>& accuracy) {
 }
 
 std::string IntervalOf(const std::optional<Accuracy>& accuracy) {
-  if (!accuracy.has_value()) return "–";
+  if (!accuracy.has_value() || accuracy->unit != Accuracy::Unit::kSamples) return "–";
   const Interval interval = WilsonInterval95(*accuracy);
   return absl::StrFormat("%.2f – %.2f %%", 100 * interval.low, 100 * interval.high);
 }
@@ -36,6 +36,12 @@ std::string Card(const std::string& label, const std::string& value, const std::
                       "</div><div class=\"detail\">", detail, "</div></div>");
 }
 
+// What two models have in common, by what the metric compares.
+std::string InCommon(const std::optional<Accuracy>& share, int64_t samples) {
+  if (share.has_value() && share->unit == Accuracy::Unit::kValues) return absl::StrCat("overlap of the maps of ", samples, " samples");
+  return absl::StrCat("same answer on ", samples, " samples");
+}
+
 std::string Cards(const Report& report) {
   const std::optional<Accuracy>& last = report.deployed.has_value() ? report.deployed : report.qat;
   std::string loss = "";
@@ -44,9 +50,10 @@ std::string Cards(const Report& report) {
   }
   const double ratio = report.fp32_bytes > 0 ? 100.0 * static_cast<double>(report.int8_bytes) / static_cast<double>(report.fp32_bytes) : 0;
   std::string html = "<section class=\"cards\">";
-  html += Card(report.deployed.has_value() ? "Deployed accuracy" : "Trained accuracy", Percent(last), loss);
+  html += Card(absl::StrCat(report.deployed.has_value() ? "Deployed: " : "Trained: ", EscapeHtml(report.metric_title)),
+               Percent(last), loss);
   html += Card("Trained = deployed", Percent(report.agreement_trained),
-               absl::StrCat("same answer on ", report.eval_samples, " samples"));
+               InCommon(report.agreement_trained, report.eval_samples));
   html += Card("File", Kilobytes(report.int8_bytes), absl::StrFormat("%.1f %% of FP32's %s", ratio, Kilobytes(report.fp32_bytes)));
   html += Card("Latency, one thread", Milliseconds(report.int8_latency_ms),
                absl::StrCat("FP32 ", Milliseconds(report.fp32_latency_ms)));
@@ -75,7 +82,7 @@ std::string RuntimeTable(const Report& report) {
 }
 
 std::string ResultTable(const Report& report) {
-  std::string html = absl::StrCat("<section><h2>Result</h2><table><tr><th>Model</th><th>", EscapeHtml(report.metric_name),
+  std::string html = absl::StrCat("<section><h2>Result</h2><table><tr><th>Model</th><th>", EscapeHtml(report.metric_title),
                                   "</th><th>95 % interval</th><th>File</th><th>Latency</th></tr>");
   html += Row("FP32, as uploaded", report.fp32, Kilobytes(report.fp32_bytes), Milliseconds(report.fp32_latency_ms));
   html += Row("Post-training quantization (max |x|)", report.ptq, "", "");
@@ -84,11 +91,16 @@ std::string ResultTable(const Report& report) {
   html += Row("Deployed in the runtime", report.deployed, Kilobytes(report.int8_bytes), Milliseconds(report.int8_latency_ms));
   html += "</table>";
   if (!report.runtime_name.empty()) {
-    absl::StrAppendFormat(&html, "<p>%s %s on %s. The deployed model gives the trained model's answer on %s and the uploaded "
-                                 "model's on %s of %d samples.</p>",
+    absl::StrAppendFormat(&html, "<p>%s %s on %s. The deployed model has %s in common with the trained and %s with the uploaded "
+                                 "model (%s).",
                           EscapeHtml(report.runtime_name), EscapeHtml(report.runtime_version),
                           EscapeHtml(report.instruction_set), Percent(report.agreement_trained),
-                          Percent(report.agreement_fp32), report.eval_samples);
+                          Percent(report.agreement_fp32), InCommon(report.agreement_trained, report.eval_samples));
+    if (report.deployed_sqnr_db.has_value()) {
+      absl::StrAppendFormat(&html, " Its outputs stand %.1f dB above their deviation from the uploaded model's.",
+                            *report.deployed_sqnr_db);
+    }
+    html += "</p>";
   }
   return absl::StrCat(html, RuntimeTable(report), "</section>");
 }
@@ -170,7 +182,7 @@ Chart ClippedChart(const TrainingHistory& history) {
 std::string Curves(const Report& report) {
   if (report.history.steps.empty()) return "";
   Chart loss{.title = "Training loss", .x_label = "step", .lines = {LossLine("trained", report.history)}};
-  Chart accuracy{.title = absl::StrCat(report.metric_name, " on the evaluation set, %"), .x_label = "step",
+  Chart accuracy{.title = absl::StrCat(report.metric_title, " on the evaluation set, %"), .x_label = "step",
                  .lines = {AccuracyLine("trained", report.history)}};
   if (report.plain_history.has_value()) {
     loss.lines.push_back(LossLine("plain", *report.plain_history));

@@ -19,9 +19,12 @@ Json OptionalNumber(const std::optional<double>& value) { return value.has_value
 
 Json Measured(const std::optional<Accuracy>& accuracy) {
   if (!accuracy.has_value()) return nullptr;
-  const Interval interval = WilsonInterval95(*accuracy);
-  return {{"metric", accuracy->share()}, {"interval95", {interval.low, interval.high}}, {"right", accuracy->right},
-          {"total", accuracy->total}};
+  Json interval = nullptr;
+  if (accuracy->unit == Accuracy::Unit::kSamples) {
+    const Interval bounds = WilsonInterval95(*accuracy);
+    interval = {bounds.low, bounds.high};
+  }
+  return {{"metric", accuracy->share()}, {"interval95", interval}, {"right", accuracy->right}, {"total", accuracy->total}};
 }
 
 Json Share(const std::optional<Accuracy>& accuracy) {
@@ -216,6 +219,7 @@ std::string ReportToJson(const Report& report) {
        {{"top1", Share(report.agreement_trained)},
         {"top1_fp32", Share(report.agreement_fp32)},
         {"import", Share(report.agreement_import)}}},
+      {"sqnr_db", {{"trained", OptionalNumber(report.trained_sqnr_db)}, {"deployed", OptionalNumber(report.deployed_sqnr_db)}}},
       {"size_bytes",
        {{"fp32", report.fp32_bytes},
         {"int8", report.int8_bytes},

@@ -11,12 +11,11 @@ import pytest
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "examples/text_direction"
 sys.path.insert(0, str(FOLDER))
 import render  # noqa: E402
+import text_line  # noqa: E402
 import texts  # noqa: E402
 
-FONT_PATHS = [os.path.join("/usr/share/fonts", name)
-              for split in render.FONTS.values() for names in split.values() for name in names]
 pytestmark = pytest.mark.skipif(
-    not all(os.path.exists(path) for path in FONT_PATHS),
+    bool(text_line.missing_fonts()),
     reason="the fonts of examples/text_direction/apt_packages.txt are not installed")
 
 
@@ -64,8 +63,8 @@ def test_narrow_lines_are_padded_on_the_right_with_mid_grey():
 def test_label_one_is_the_upright_image_turned(monkeypatch):
     upright = render.Image.fromarray(np.arange(48 * 192 * 3, dtype=np.uint32).reshape(48, 192, 3)
                                      .astype(np.uint8))
-    monkeypatch.setattr(render, "_text_line", lambda rng, split: upright)
-    monkeypatch.setattr(render, "_degrade", lambda rng, image: image)
+    monkeypatch.setattr(text_line, "draw", lambda rng, split: (upright, "upright"))
+    monkeypatch.setattr(text_line, "degrade", lambda rng, image: image)
     plain, label0 = render.render_one(1, "train", 0)
     turned, label1 = render.render_one(1, "train", 1)
     assert (label0, label1) == (0, 1)
@@ -74,10 +73,10 @@ def test_label_one_is_the_upright_image_turned(monkeypatch):
 
 def test_the_splits_share_no_font_and_no_text():
     def families(split):
-        return {os.path.dirname(name) for names in render.FONTS[split].values() for name in names
+        return {os.path.dirname(name) for names in text_line.FONTS[split].values() for name in names
                 if "wqy" not in name}
     assert not families("train") & families("eval")
-    fonts = [set(sum(render.FONTS[split].values(), [])) for split in ("train", "eval")]
+    fonts = [set(sum(text_line.FONTS[split].values(), [])) for split in ("train", "eval")]
     assert not fonts[0] & fonts[1]
     for table in (texts.LATIN_WORDS, texts.CHINESE_WORDS, texts.CHINESE_CHARACTERS):
         assert not set(table["train"]) & set(table["eval"])

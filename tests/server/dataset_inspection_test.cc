@@ -54,6 +54,7 @@ TEST(NpzInspectionTest, WhatIsWrongIsNamed) {
   EXPECT_TRUE(npz(x, Npy("<i8", {4, 7}, 8)).ok());
   ExpectBad(npz(x, Npy("<i8", {4, 7, 1}, 8)), "y=[4,7,1]");
   ExpectBad(npz(Npy("<i4", {4, 2}, 4), y), "dtype=<i4");
+  ExpectBad(npz(x, Npy("<i8", {5, 7}, 8)), "y=[5,7]");
   ExpectBad(npz(x, Npy("<f4", {4}, 4)), "dtype=<f4");
   ExpectBad(npz(Npy("<U5", {4, 2}, 20), y), "dtype=<U5");
   ExpectBad(npz(Npy(">f4", {4, 2}, 4), y), "dtype=>f4");

@@ -175,6 +175,28 @@ TEST_F(NpzDatasetTest, LabelsOutsideTheModelsClassesAreNamed) {
               AllOf(HasSubstr(path_), HasSubstr("index=1 label=7")));
 }
 
+TEST_F(NpzDatasetTest, SequencesOfLabelsAreFilledUpAtTheirEnd) {
+  const std::string x = Npy("|u1", "(3, 2, 2)", Bytes12());
+  const auto with = [&](const std::vector<int16_t>& y) {
+    return Zip({{"x.npy", x}, {"y.npy", Npy("<i2", "(3, 2)", Bytes<int16_t>(y))}});
+  };
+  const auto dataset = Open(with({5, 2, 7, -1, -1, -1}));
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_TRUE((*dataset)->has_labels());
+  EXPECT_FALSE((*dataset)->has_classes());
+  EXPECT_TRUE(at::equal((*dataset)->labels(), at::tensor({5, 2, 7, -1, -1, -1}, at::kLong).reshape({3, 2})));
+  const auto batch = (*dataset)->Read({1});
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  EXPECT_TRUE(at::equal(batch->y, at::tensor({7, -1}, at::kLong).reshape({1, 2})));
+  EXPECT_TRUE(CheckLabels(**dataset, 8, path_).ok());
+  EXPECT_THAT(std::string(CheckLabels(**dataset, 7, path_).message()), HasSubstr("index=1 label=7"));
+  EXPECT_THAT(Problem(with({5, 2, -1, 7, 1, 1})), HasSubstr("index=1"));
+  // The blank is no label.
+  const auto blank = Open(with({5, 2, 7, 1, 0, -1}));
+  ASSERT_TRUE(blank.ok()) << blank.status();
+  EXPECT_THAT(std::string(CheckLabels(**blank, 8, path_).message()), HasSubstr("index=2 label=0"));
+}
+
 TEST_F(NpzDatasetTest, RefusesArraysItCanNotRead) {
   EXPECT_THAT(Problem(Zip({{"images.npy", Npy("|u1", "(3, 2, 2)", Bytes12())}})),
               AllOf(HasSubstr("named x"), HasSubstr("images.npy")));

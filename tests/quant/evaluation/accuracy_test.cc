@@ -26,7 +26,7 @@ TEST(AccuracyTest, WilsonIntervalMatchesPublishedValues) {
 
 TEST(AccuracyTest, AnswersAreTheLargestOfEachRowAndNeverOfNan) {
   at::Tensor outputs = at::tensor({0.1f, 0.9f, 3.0f, -1.0f, std::nanf(""), 5.0f}).reshape({3, 2});
-  EXPECT_TRUE(at::equal(Answers(outputs), at::tensor({1, 0, -1}, at::kLong)));
+  EXPECT_TRUE(at::equal(LargestOutputs(outputs), at::tensor({1, 0, -1}, at::kLong)));
 }
 
 TEST(AccuracyTest, SequencesAreRightOnlyAsAWhole) {

@@ -58,6 +58,23 @@ TEST(UpgradeOpsetTest, SoftmaxKeepsItsMeaningOrIsRefused) {
   EXPECT_NE(refused.message().find("output_node"), std::string::npos) << refused;
 }
 
+TEST(UpgradeOpsetTest, SoftmaxOfAttentionRunsOverItsLastAxis) {
+  Graph graph = Base(12);
+  graph.initializers["shape"] = at::tensor({0, 2, 2, -1}, at::kLong);
+  Node transpose = MakeNode("Transpose", {"heads"}, "keys");
+  transpose.attributes["perm"] = std::vector<int64_t>{0, 1, 3, 2};
+  Node softmax = MakeNode("Softmax", {"scores"}, "weights");
+  softmax.attributes["axis"] = int64_t{3};
+  Node flatten = MakeNode("Flatten", {"weights"}, "output");
+  graph.nodes = {MakeNode("Reshape", {"input", "shape"}, "heads"), transpose, MakeNode("MatMul", {"heads", "keys"}, "scores"),
+                 softmax, flatten};
+  Graph other = graph;
+  ASSERT_TRUE(UpgradeOpset(graph).ok());
+  EXPECT_EQ(graph.nodes[3].IntOr("axis", 0), -1);
+  other.nodes[3].attributes["axis"] = int64_t{2};
+  EXPECT_EQ(UpgradeOpset(other).code(), absl::StatusCode::kUnimplemented);
+}
+
 TEST(UpgradeOpsetTest, NewerGraphsStay) {
   Graph graph = Base(17);
   Node softmax = MakeNode("Softmax", {"input"}, "output");

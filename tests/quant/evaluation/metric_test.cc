@@ -1,0 +1,118 @@
+#include "quant/evaluation/metric.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "quant/evaluation/output_noise.h"
+#include "tests/quant/make_graph.h"
+
+namespace pactory::quant {
+namespace {
+
+using v1::EvaluationConfig;
+
+Metric MetricOf(EvaluationConfig::Metric metric, double threshold = 0.3) {
+  EvaluationConfig config;
+  config.set_metric(metric);
+  config.set_map_threshold(threshold);
+  return Metric(config);
+}
+
+// Outputs whose largest class at each step is the one given.
+at::Tensor Steps(const std::vector<std::vector<int64_t>>& lines, int64_t classes) {
+  at::Tensor outputs = at::zeros({static_cast<int64_t>(lines.size()), static_cast<int64_t>(lines[0].size()), classes});
+  for (size_t n = 0; n < lines.size(); ++n) {
+    for (size_t t = 0; t < lines[n].size(); ++t) outputs[n][t][lines[n][t]] = 1;
+  }
+  return outputs;
+}
+
+TEST(MetricTest, CtcReadingCollapsesRepeatsAndDropsBlanks) {
+  // Graves et al. 2006: B(a-ab-) = B(-aa--abb) = aab.
+  const at::Tensor readings = ReadCtc(Steps({{1, 0, 1, 2, 0, 0, 0, 0}, {0, 1, 1, 0, 0, 1, 2, 2}, {0, 0, 0, 0, 0, 0, 0, 0}}, 3));
+  const at::Tensor expected = at::tensor({1, 1, 2, -1, -1, -1, -1, -1, 1, 1, 2, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
+                                         at::kLong).reshape({3, 8});
+  EXPECT_TRUE(at::equal(readings, expected)) << readings;
+}
+
+TEST(MetricTest, CtcReadingOfNanIsNoLabel) {
+  at::Tensor outputs = Steps({{1, 2}}, 3);
+  outputs[0][1][0] = std::nanf("");
+  EXPECT_TRUE(at::equal(ReadCtc(outputs), at::tensor({1, -2}, at::kLong).reshape({1, 2})));
+}
+
+TEST(MetricTest, SequencesAreComparedWholeHoweverFarTheyAreFilledUp) {
+  const Metric metric = MetricOf(EvaluationConfig::CTC_EXACT);
+  EXPECT_TRUE(metric.by_labels());
+  const auto readings = metric.Answers(Steps({{1, 0, 1, 2}, {1, 1, 1, 2}, {0, 2, 2, 0}}, 3));
+  ASSERT_TRUE(readings.ok()) << readings.status();
+  const at::Tensor labels = at::tensor({1, 1, 2, -1, -1, 1, 1, 2, -1, -1, 2, -1, -1, -1, -1}, at::kLong).reshape({3, 5});
+  const auto accuracy = metric.Compare(*readings, labels);
+  ASSERT_TRUE(accuracy.ok()) << accuracy.status();
+  EXPECT_EQ(accuracy->right, 2);
+  EXPECT_EQ(accuracy->total, 3);
+  EXPECT_EQ(accuracy->unit, Accuracy::Unit::kSamples);
+}
+
+TEST(MetricTest, MapsOverlapByWhatIsSetInBothOfWhatIsSetInEither) {
+  const Metric metric = MetricOf(EvaluationConfig::IOU, 0.5);
+  EXPECT_FALSE(metric.by_labels());
+  const auto a = metric.Answers(at::tensor({0.9f, 0.6f, 0.5f, 0.1f}).reshape({1, 1, 2, 2}));
+  const auto b = metric.Answers(at::tensor({0.8f, 0.2f, 0.7f, std::nanf("")}).reshape({1, 1, 2, 2}));
+  ASSERT_TRUE(a.ok() && b.ok());
+  const auto overlap = metric.Compare(*a, *b);
+  ASSERT_TRUE(overlap.ok());
+  // Set: {0, 1} and {0, 2}.
+  EXPECT_EQ(overlap->right, 1);
+  EXPECT_EQ(overlap->total, 3);
+  EXPECT_EQ(overlap->unit, Accuracy::Unit::kValues);
+  const at::Tensor nothing = at::zeros({1, 1, 2, 2}, at::kBool);
+  EXPECT_EQ(metric.Compare(nothing, nothing)->share(), 1);
+}
+
+TEST(MetricTest, OutputsOfAnotherRankAreRefused) {
+  for (const auto metric : {EvaluationConfig::CTC_EXACT, EvaluationConfig::CTC_AGREEMENT, EvaluationConfig::TOP1}) {
+    const auto answers = MetricOf(metric).Answers(at::zeros({2, 3, 4, 5}));
+    EXPECT_EQ(answers.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(answers.status().message().find("AGREEMENT"), std::string::npos) << answers.status();
+  }
+}
+
+TEST(MetricTest, DefaultGoesByLabelsThenByTheOutputsForm) {
+  Graph line = GraphOf({-1, 3, 48, -1}, {NodeOf("Softmax", {"x"}, "y")});
+  line.outputs[0].dims = {-1, -1, 97};
+  Graph map = GraphOf({-1, 3, -1, -1}, {NodeOf("Sigmoid", {"x"}, "y")});
+  Graph classes = GraphOf({-1, 3, 8, 8}, {NodeOf("Flatten", {"x"}, "y")});
+  EXPECT_EQ(DefaultMetric(line, Reference::kNothing), EvaluationConfig::CTC_AGREEMENT);
+  EXPECT_EQ(DefaultMetric(line, Reference::kSequences), EvaluationConfig::CTC_EXACT);
+  EXPECT_EQ(DefaultMetric(map, Reference::kNothing), EvaluationConfig::IOU);
+  EXPECT_EQ(DefaultMetric(classes, Reference::kNothing), EvaluationConfig::AGREEMENT);
+  EXPECT_EQ(DefaultMetric(classes, Reference::kClasses), EvaluationConfig::TOP1);
+}
+
+TEST(OutputNoiseTest, SqnrIsThePowerOfTheSignalOverThatOfTheDeviation) {
+  KeptOutputs exact, noisy;
+  exact.Add(at::tensor({3.0f, 4.0f}).reshape({1, 2}));
+  noisy.Add(at::tensor({3.0f, 4.5f}).reshape({1, 2}));
+  // 25 / 0.25 = 100.
+  EXPECT_NEAR(SqnrDb(exact, noisy).value(), 20, 1e-6);
+  EXPECT_FALSE(SqnrDb(exact, exact).has_value());
+  EXPECT_FALSE(SqnrDb(exact, KeptOutputs()).has_value());
+}
+
+TEST(OutputNoiseTest, OutputsAreKeptUpToABound) {
+  KeptOutputs kept;
+  const int64_t sample = KeptOutputs::kMaxBytes / 4 / 3;
+  kept.Add(at::zeros({2, sample}));
+  kept.Add(at::zeros({2, sample}));
+  kept.Add(at::zeros({2, 1}));
+  EXPECT_EQ(kept.values().size(0), 3);
+  KeptOutputs large;
+  large.Add(at::zeros({2, KeptOutputs::kMaxBytes / 2}));
+  EXPECT_EQ(large.values().size(0), 1);
+}
+
+}  // namespace
+}  // namespace pactory::quant

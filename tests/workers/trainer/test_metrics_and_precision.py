@@ -1,0 +1,158 @@
+"""pactory-trainer quantize on outputs that are no classes, and where the output decides: thresholds, sensitivity, precision."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from test_trainer_jobs import TRAINER, material, quantize, run_onnx  # noqa: F401
+
+pytestmark = pytest.mark.skipif(not TRAINER.exists(), reason=f"{TRAINER} is not built")
+
+
+def save_net(path, nodes, weights, output_shape):
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def random_weights(rng, **shapes):
+    return {name: (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+            for name, shape in shapes.items()}
+
+
+def line_net(path):
+    """Images become probabilities of 6 classes at 8 steps, as CTC models give them."""
+    weights = random_weights(np.random.default_rng(3), w1=(16, 3, 8, 4), w2=(6, 16, 1, 1))
+    weights["axes"] = np.array([2], np.int64)
+    save_net(path, [
+        helper.make_node("Conv", ["x", "w1"], ["c1"], strides=[8, 4]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"]),
+        helper.make_node("Squeeze", ["c2", "axes"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("Softmax", ["t"], ["y"], axis=2),
+    ], weights, ["N", 8, 6])
+
+
+def map_net(path):
+    weights = random_weights(np.random.default_rng(4), w1=(16, 3, 3, 3), w2=(16, 16, 3, 3), w3=(1, 16, 1, 1))
+    save_net(path, [
+        helper.make_node("Conv", ["x", "w1"], ["c1"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c2"], ["r2"]),
+        helper.make_node("Conv", ["r2", "w3"], ["c3"]),
+        helper.make_node("Sigmoid", ["c3"], ["y"]),
+    ], weights, ["N", 1, 8, 32])
+
+
+def read(probabilities):
+    """CTC's greedy reading, filled up with -1."""
+    lines = []
+    for steps in probabilities.argmax(-1):
+        line = [c for previous, c in zip([-1, *steps], steps) if c != previous and c != 0]
+        lines.append(line + [-1] * (len(steps) - len(line)))
+    return np.array(lines, np.int64)
+
+
+def quantized(folder, out, *arguments):
+    done = quantize(folder, out, *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads((out / "report.json").read_text()), done.stdout
+
+
+def samples(count, seed):
+    return np.random.default_rng(seed).standard_normal((count, 3, 8, 32)).astype(np.float32)
+
+
+def sqnr_db(exact, other):
+    return 10 * np.log10((exact.astype(float) ** 2).sum() / ((other.astype(float) - exact) ** 2).sum())
+
+
+def test_lines_are_measured_by_their_reading(tmp_path):
+    line_net(tmp_path / "m.onnx")
+    x = samples(120, 1)
+    labels = read(run_onnx(tmp_path / "m.onnx", x))
+    # Every third line is labelled with what the model does not read.
+    labels[::3, 0] = labels[::3, 0] % 5 + 1
+    np.savez(tmp_path / "train.npz", x=samples(64, 2))
+    np.savez(tmp_path / "eval.npz", x=x, y=labels)
+    report, table = quantized(tmp_path, tmp_path / "out", "--preset", "ptq_int8")
+    assert report["metric_name"] == "ctc_exact" and report["config"]["evaluation"]["metric"] == "CTC_EXACT"
+    assert (report["fp32"]["right"], report["fp32"]["total"]) == (80, 120)
+    outputs = [run_onnx(path, x) for path in (tmp_path / "m.onnx", tmp_path / "out/model.int8.onnx")]
+    readings = [read(output) for output in outputs]
+    assert report["deployed"]["right"] == (readings[1] == labels).all(1).sum()
+    assert report["agreement"]["top1_fp32"] == pytest.approx((readings[0] == readings[1]).all(1).mean())
+    assert report["sqnr_db"]["deployed"] == pytest.approx(sqnr_db(*outputs), abs=0.05)
+    assert "exact sequences" in table
+    # Without labels: as FP32 reads.
+    np.savez(tmp_path / "eval.npz", x=x)
+    report, _ = quantized(tmp_path, tmp_path / "out2", "--preset", "ptq_int8")
+    assert report["metric_name"] == "ctc_agreement" and report["fp32"]["metric"] == 1
+    assert report["deployed"]["metric"] == pytest.approx((readings[0] == readings[1]).all(1).mean())
+
+
+def test_maps_are_measured_by_their_overlap(tmp_path):
+    map_net(tmp_path / "m.onnx")
+    x = samples(40, 1)
+    np.savez(tmp_path / "train.npz", x=samples(64, 2))
+    np.savez(tmp_path / "eval.npz", x=x)
+    report, table = quantized(tmp_path, tmp_path / "out", "--preset", "ptq_int8", "--set", "evaluation.map_threshold=0.6")
+    a, b = (run_onnx(path, x) > 0.6 for path in (tmp_path / "m.onnx", tmp_path / "out/model.int8.onnx"))
+    assert report["metric_name"] == "iou"
+    assert (report["deployed"]["right"], report["deployed"]["total"]) == ((a & b).sum(), (a | b).sum())
+    assert report["deployed"]["interval95"] is None and 0.9 < report["deployed"]["metric"] < 1
+    assert "overlap" in table and "overlap" in (tmp_path / "out/report.html").read_text()
+
+
+def test_metric_that_the_data_does_not_allow_is_refused(material, tmp_path):  # noqa: F811
+    done = quantize(material, tmp_path, "--preset", "ptq_int8", "--set", "evaluation.metric=CTC_EXACT")
+    assert done.returncode == 2 and "N x L" in done.stderr
+    done = quantize(material, tmp_path, "--preset", "ptq_int8", "--set", "evaluation.metric=CTC_AGREEMENT")
+    assert done.returncode != 0 and "steps" in done.stderr
+
+
+def test_thresholds_by_output_and_sensitivity_of_each_layer(material, tmp_path):  # noqa: F811
+    report, _ = quantized(material, tmp_path, "--preset", "ptq_int8", "--set", "calibration.threshold=OUTPUT_ERROR")
+    assert report["config"]["calibration"]["threshold"] == "OUTPUT_ERROR" and report["deployed"]["metric"] > 0.8
+    assert all(layer["sensitivity"] > 0 for layer in report["layers"])
+    report, _ = quantized(material, tmp_path / "off", "--preset", "ptq_int8", "--set", "sensitivity_samples=0")
+    assert all(layer["sensitivity"] is None for layer in report["layers"])
+
+
+def test_most_sensitive_layers_stay_in_float_until_the_answers_agree(material, tmp_path):  # noqa: F811
+    coarse = ["--preset", "ptq_int8", "--set", "weights.bits=2", "--set", "first_last_bits=2"]
+    plain, _ = quantized(material, tmp_path / "plain", *coarse)
+    report, _ = quantized(material, tmp_path / "mixed", *coarse, "--set", "mixed_precision.min_agreement=0.9")
+    kept = [layer["name"] for layer in report["layers"] if layer["precision"] == "float"]
+    assert 0 < len(kept) < len(report["layers"])
+    assert [entry["name"] for entry in report["config"]["overrides"]] and "mixedPrecision" not in report["config"]
+    assert {entry["name"] for entry in report["config"]["overrides"]} == set(kept)
+    ranking = sorted(plain["layers"], key=lambda layer: -layer["sensitivity"])
+    assert set(kept) == {layer["name"] for layer in ranking[:len(kept)]}
+    # 256 calibration samples agreed on 90 %; the evaluation set is another draw.
+    assert report["agreement"]["top1_fp32"] > max(plain["agreement"]["top1_fp32"], 0.85)
+
+
+def test_as_many_sensitive_layers_as_the_file_has_room_for(material, tmp_path):  # noqa: F811
+    sizes = [0.0]
+    for ratio in (0.8, 0.95):
+        report, _ = quantized(material, tmp_path / str(ratio), "--preset", "ptq_int8", "--set",
+                              f"mixed_precision.max_size_ratio={ratio}", "--set", "calibration.samples=64")
+        sizes.append(report["size_bytes"]["int8"] / report["size_bytes"]["fp32"])
+        assert sizes[-1] <= ratio
+    assert sizes[1] < sizes[2]
+    done = quantize(material, tmp_path / "small", "--preset", "ptq_int8", "--set", "mixed_precision.max_size_ratio=0.01")
+    assert done.returncode == 2 and "max_size_ratio" in done.stderr
+    done = quantize(material, tmp_path / "both", "--preset", "ptq_int8", "--set", "mixed_precision.max_size_ratio=0.5", "--set",
+                    "mixed_precision.min_agreement=0.5")
+    assert done.returncode == 2 and "exactly one" in done.stderr
