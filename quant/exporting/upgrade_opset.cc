@@ -35,22 +35,38 @@ Rewrite IntsToInput(std::string attribute, size_t index) {
   };
 }
 
-// Until opset 12 softmax ran over all axes from `axis` (default 1) on; since 13 over one (default -1).
+// y = Reshape(node(Flatten(x, axis)), Shape(x)): holds for any rank. May move the graph's nodes.
+void OverRows(Graph& graph, Node& node, int64_t axis) {
+  Node flatten;
+  flatten.op_type = "Flatten";
+  flatten.name = graph.UniqueNodeName(absl::StrCat(node.name, "_rows"));
+  flatten.inputs = {node.inputs[0]};
+  flatten.outputs = {graph.UniqueValueName(flatten.name)};
+  flatten.attributes["axis"] = axis;
+  Node shape;
+  shape.op_type = "Shape";
+  shape.name = graph.UniqueNodeName(absl::StrCat(node.name, "_shape"));
+  shape.inputs = {node.inputs[0]};
+  shape.outputs = {graph.UniqueValueName(shape.name)};
+  Node reshape;
+  reshape.op_type = "Reshape";
+  reshape.name = graph.UniqueNodeName(absl::StrCat(node.name, "_unflatten"));
+  reshape.inputs = {graph.UniqueValueName(absl::StrCat(node.name, "_flat")), shape.outputs[0]};
+  reshape.outputs = {node.outputs[0]};
+  node.inputs[0] = flatten.outputs[0];
+  node.outputs[0] = reshape.inputs[0];
+  for (Node* added : {&flatten, &shape, &reshape}) graph.nodes.push_back(std::move(*added));
+}
+
+// Until opset 12 softmax ran over all axes from `axis` (default 1) on as one; since 13 over one (default -1).
 absl::Status RewriteSoftmax(Graph& graph, Node& node) {
   const int64_t axis = node.IntOr("axis", 1);
-  if (axis == -1) {
-    node.attributes["axis"] = axis;
-    return absl::OkStatus();
-  }
-  // The same only where the named axis is the last one.
+  node.attributes["axis"] = int64_t{-1};
+  if (axis == -1) return absl::OkStatus();
+  // The same where the named axis is the last one.
   const std::optional<int64_t> rank = RankOf(graph, node.outputs[0]);
-  if (rank.has_value() && axis == *rank - 1) {
-    node.attributes["axis"] = int64_t{-1};
-    return absl::OkStatus();
-  }
-  return absl::UnimplementedError(absl::StrCat(
-      node.op_type, " of an opset before 13 must run over the last axis to be exported: node=", node.name, " axis=", axis,
-      "; export the model at opset 13 or later"));
+  if (!rank.has_value() || axis != *rank - 1) OverRows(graph, node, axis);
+  return absl::OkStatus();
 }
 
 absl::Status RewriteClip(Graph& graph, Node& node) {
@@ -159,16 +175,18 @@ absl::Status CheckSubgraphs(const Node& node, int64_t from, int64_t target) {
 absl::Status UpgradeOpset(Graph& graph, int64_t target) {
   const int64_t from = graph.opset();
   if (from >= target) return absl::OkStatus();
-  for (Node& node : graph.nodes) {
-    PACTORY_RETURN_IF_ERROR(CheckSubgraphs(node, from, target));
-    if (!node.domain.empty()) continue;
-    const auto [first, last] = Changes().equal_range(node.op_type);
+  // By index, since a rewrite may add nodes; those are of the new opset.
+  const size_t nodes = graph.nodes.size();
+  for (size_t index = 0; index < nodes; ++index) {
+    PACTORY_RETURN_IF_ERROR(CheckSubgraphs(graph.nodes[index], from, target));
+    if (!graph.nodes[index].domain.empty()) continue;
+    const auto [first, last] = Changes().equal_range(graph.nodes[index].op_type);
     for (auto change = first; change != last; ++change) {
-      if (change->second.Applies(from, target)) PACTORY_RETURN_IF_ERROR(change->second.rewrite(graph, node));
+      if (change->second.Applies(from, target)) PACTORY_RETURN_IF_ERROR(change->second.rewrite(graph, graph.nodes[index]));
     }
   }
   graph.opsets[""] = target;
-  return absl::OkStatus();
+  return graph.Sort();
 }
 
 }  // namespace pactory::quant

@@ -101,9 +101,12 @@ absl::StatusOr<ValueInfo> ImportValueInfo(const onnx::ValueInfoProto& proto, abs
   ValueInfo info;
   info.name = proto.name();
   info.rank_known = false;
-  if (!proto.has_type()) return info;
+  // Exporters that do not know the type of a branch's output write an empty one.
+  if (!proto.has_type() || proto.type().value_case() == onnx::TypeProto::VALUE_NOT_SET) return info;
   if (!proto.type().has_tensor_type()) {
-    return absl::UnimplementedError(absl::StrCat("graph ", kind, " must be a tensor: name=", proto.name()));
+    return absl::UnimplementedError(absl::StrCat(
+        "graph ", kind, " must be a tensor: name=", proto.name(),
+        proto.type().has_sequence_type() ? "; sklearn-onnx gives one with options={'zipmap': False}" : ""));
   }
   const onnx::TypeProto::Tensor& type = proto.type().tensor_type();
   absl::StatusOr<at::ScalarType> scalar = ScalarTypeOf(type.elem_type());

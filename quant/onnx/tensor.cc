@@ -167,7 +167,9 @@ absl::StatusOr<int> OnnxTypeOf(at::ScalarType type) {
 absl::StatusOr<at::Tensor> TensorFromProto(const onnx::TensorProto& proto) {
   const std::string where = absl::StrCat(": tensor=", proto.name());
   if (proto.data_location() == onnx::TensorProto::EXTERNAL || proto.external_data_size() > 0) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor data must be inside the file, not external", where));
+    return absl::InvalidArgumentError(absl::StrCat("tensor data must be inside the file, not external", where,
+                                                   "; store it so: onnx.save(onnx.load(path), path), or export with "
+                                                   "external_data=False"));
   }
   if (proto.has_segment()) return absl::UnimplementedError(absl::StrCat("segmented tensors are not supported", where));
   absl::StatusOr<at::ScalarType> type = ScalarTypeOf(proto.data_type());

@@ -233,9 +233,10 @@ absl::StatusOr<Kernel> BindNonMaxSuppression(const Node& node, int64_t) {
       const at::Tensor input = OptionalInput(arguments, index);
       return input.defined() && input.numel() > 0 ? std::optional(Numbers(input)[0]) : std::nullopt;
     };
+    const at::Tensor most = OptionalInput(arguments, 2);
     const std::optional<double> least_score = number(4);
     return {NonMaxSuppression(RequiredInput(arguments, 0), RequiredInput(arguments, 1),
-                              static_cast<int64_t>(number(2).value_or(0)), static_cast<float>(number(3).value_or(0)),
+                              most.defined() && most.numel() > 0 ? Integers(most)[0] : 0, static_cast<float>(number(3).value_or(0)),
                               least_score ? std::optional(static_cast<float>(*least_score)) : std::nullopt,
                               center_point)};
   });

@@ -42,7 +42,8 @@ def model_of(nodes, inputs, initializers=None, outputs=("y",), opset=17, functio
         [value(name) for name in outputs],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in (initializers or {}).items()],
     )
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1), helper.make_opsetid("own", 1)]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1), helper.make_opsetid("own", 1),
+              helper.make_opsetid("ai.onnx.ml", 3)]
     return helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=8)
 
 
@@ -203,6 +204,38 @@ def test_functions_of_the_model_are_inlined(tmp_path):
     nodes = [helper.make_node("twice", ["x", "k"], ["t"], domain="own"), helper.make_node("twice", ["t", "k"], ["y"], domain="own")]
     inputs = {"x": numbers(3, 4)}
     agree(model_of(nodes, inputs, {"k": numbers(4)}, functions=[scaled, twice]), inputs, tmp_path)
+
+
+def test_branches_whose_outputs_have_an_empty_type(tmp_path):
+    nodes = [node("ReduceSum", ["x"], ["s"], keepdims=0), node("Greater", ["s", "zero"], ["c"]), node("If", ["c"], ["y"], **branches())]
+    for attribute in nodes[2].attribute:
+        attribute.g.output[0].type.CopyFrom(onnx.TypeProto())
+    inputs = {"x": numbers(2, 4)}
+    agree(model_of(nodes, inputs, {"zero": np.float32(0), "w": numbers(4, 3)}), inputs, tmp_path)
+
+
+def test_suppression_without_a_limit_keeps_every_box(tmp_path):
+    """PyTorch's exporter writes the largest int64 for `no limit`."""
+    corners = random.uniform(0, 4, (1, 30, 2)).astype(np.float32)
+    inputs = {"b": np.concatenate([corners, corners + 2], 2), "s": random.uniform(0, 1, (1, 2, 30)).astype(np.float32)}
+    initializers = {"most": np.array([np.iinfo(np.int64).max]), "overlap": np.array([0.5], np.float32)}
+    nodes = [node("NonMaxSuppression", ["b", "s", "most", "overlap"], ["y"])]
+    kept = agree(model_of(nodes, inputs, initializers), inputs, tmp_path)[0]
+    assert len(kept) > 10
+
+
+def test_a_classifier_of_scikit_learn(tmp_path):
+    """Scaled features, one hidden layer, probabilities and the name of the best class, as sklearn-onnx writes them."""
+    nodes = [helper.make_node("Scaler", ["x"], ["f"], domain="ai.onnx.ml", offset=[1.0, 0.0, -1.0], scale=[2.0, 0.5, 1.0]),
+             node("MatMul", ["f", "w"], ["p"]), node("Relu", ["p"], ["h"]), node("MatMul", ["h", "v"], ["q"]),
+             node("Softmax", ["q"], ["probabilities"], axis=1), node("ArgMax", ["probabilities"], ["best"], axis=1),
+             helper.make_node("ArrayFeatureExtractor", ["classes", "best"], ["named"], domain="ai.onnx.ml"),
+             node("Reshape", ["named", "flat"], ["label"])]
+    inputs = {"x": numbers(5, 3)}
+    initializers = {"w": numbers(3, 8), "v": numbers(8, 4), "classes": np.array([7, 3, 9, 1], np.int32), "flat": np.array([-1])}
+    model = model_of(nodes, inputs, initializers, ["label", "probabilities"])
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT32
+    agree(model, inputs, tmp_path)
 
 
 RECURRENT = {

@@ -110,6 +110,7 @@ void PrintJson(const ModelSummary& summary) {
       {"prepared_ops", summary.prepared_ops},
       {"parameters", summary.parameters},
       {"flops", summary.flops ? nlohmann::json(*summary.flops) : nlohmann::json()},
+      {"flops_problem", summary.flops_problem},
       {"tensor_bytes", {{"float", summary.float_bytes}, {"quantized", summary.quantized_bytes}}},
       {"quantized_activations", summary.quantized_activations},
       {"layers", layers},

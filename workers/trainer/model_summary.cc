@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -62,6 +63,16 @@ int64_t FlopsOf(const Node& node, const quant::OpDefinition& op, const at::Tenso
   return 2 * output.numel() * (weight.numel() / weight.size(op.channel_axis(node, weight)));
 }
 
+// A recurrent op's steps, each with every weight of input and recurrence; x is steps x batch x features.
+int64_t RecurrentFlops(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& recurrence) {
+  return x.dim() < 2 ? 0 : 2 * x.size(0) * x.size(1) * (weight.numel() + recurrence.numel());
+}
+
+bool IsRecurrent(const Node& node) {
+  return node.domain.empty() && node.inputs.size() > 2 &&
+         (node.op_type == "LSTM" || node.op_type == "GRU" || node.op_type == "RNN");
+}
+
 // A look at a model must not take the memory that a job for it would.
 constexpr int64_t kLargestTensorOfALook = int64_t{1} << 29;
 
@@ -71,23 +82,27 @@ absl::Status CountFlops(const Graph& graph, const std::vector<int64_t>& sample_s
   PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> inputs, ZeroInputs(graph, sample_shape));
   PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<quant::Executor> executor, quant::Executor::Create(graph));
   std::vector<std::string> wanted;
-  std::vector<const Node*> nodes;
-  for (const LayerSummary& layer : summary.layers) {
+  std::vector<std::pair<LayerSummary*, const Node*>> counted;
+  for (LayerSummary& layer : summary.layers) {
     const auto found = std::find_if(graph.nodes.begin(), graph.nodes.end(),
                                     [&](const Node& node) { return node.name == layer.name; });
     if (found == graph.nodes.end()) return absl::InternalError(absl::StrCat("layer has no node: ", layer.name));
     const quant::OpDefinition* op = quant::FindOp(graph, *found);
-    nodes.push_back(&*found);
-    wanted.insert(wanted.end(), {found->inputs[0], found->inputs[op->weight_input], found->outputs[0]});
+    const bool weighted = op != nullptr && op->role == quant::QuantizationRole::kWeighted;
+    if (!weighted && !IsRecurrent(*found)) continue;
+    counted.emplace_back(&layer, &*found);
+    wanted.insert(wanted.end(), {found->inputs[0], found->inputs[weighted ? op->weight_input : 1],
+                                 weighted ? found->outputs[0] : found->inputs[2]});
   }
   const at::NoGradGuard no_grad;
   PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> values, executor->RunAndFetch(inputs, wanted));
   int64_t total = 0;
-  for (size_t index = 0; index < nodes.size(); ++index) {
+  for (size_t index = 0; index < counted.size(); ++index) {
+    const auto& [layer, node] = counted[index];
     const at::Tensor* value = &values[graph.outputs.size() + 3 * index];
-    const quant::OpDefinition* op = quant::FindOp(graph, *nodes[index]);
-    summary.layers[index].flops = FlopsOf(*nodes[index], *op, value[1], value[0], value[2]);
-    total += *summary.layers[index].flops;
+    layer->flops = IsRecurrent(*node) ? RecurrentFlops(value[0], value[1], value[2])
+                                      : FlopsOf(*node, *quant::FindOp(graph, *node), value[1], value[0], value[2]);
+    total += *layer->flops;
   }
   summary.flops = total;
   return absl::OkStatus();
@@ -118,6 +133,30 @@ void AddLayers(const Graph& graph, const quant::QuantizationPlan& plan, ModelSum
       if (weight.id == layer.weight_quantizer) row.weight_bits = weight.bits;
     }
     summary.layers.push_back(std::move(row));
+  }
+}
+
+std::string WhyFloat(const Node& node) {
+  if (!node.Subgraphs().empty()) return "its layers run by a condition or count that is known only at run time";
+  return absl::StrCat(node.op_type, " is computed in float");
+}
+
+// Nodes that are no layers to quantize and hold matrices all the same: recurrent ops, embeddings, branches.
+void AddFloatNodes(const Graph& graph, ModelSummary& summary) {
+  std::set<std::string> layers;
+  for (const LayerSummary& layer : summary.layers) layers.insert(layer.name);
+  for (const Node& node : graph.nodes) {
+    if (layers.contains(node.name)) continue;
+    LayerSummary row{.name = node.name, .op = node.op_type, .float_reason = WhyFloat(node)};
+    bool has_matrix = false;
+    for (const std::string& input : node.inputs) {
+      const auto tensor = graph.initializers.find(input);
+      if (tensor == graph.initializers.end() || !tensor->second.is_floating_point()) continue;
+      row.parameters += tensor->second.numel();
+      has_matrix |= tensor->second.dim() > 1 && tensor->second.numel() > tensor->second.size(0) &&
+                    tensor->second.numel() > tensor->second.size(-1);
+    }
+    if (has_matrix) summary.layers.push_back(std::move(row));
   }
 }
 
@@ -156,6 +195,7 @@ absl::StatusOr<ModelSummary> SummarizeModel(quant::Graph graph, const v1::Quanti
   PACTORY_ASSIGN_OR_RETURN(const quant::QuantizationPlan plan, PlanFor(graph, config));
   summary.warnings = plan.warnings;
   AddLayers(graph, plan, summary);
+  AddFloatNodes(graph, summary);
   CountBytes(graph, plan, summary);
   const absl::Status counted =
       quant::GuardTorch("shapes", [&] { return CountFlops(graph, sample_shape, summary); });

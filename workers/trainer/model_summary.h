@@ -13,7 +13,7 @@
 
 namespace pactory {
 
-/// One layer with weights.
+/// One layer with weights, or another node that holds a matrix and stays float.
 struct LayerSummary {
   std::string name;
   std::string op;
@@ -37,7 +37,7 @@ struct ModelSummary {
   std::map<std::string, int64_t> prepared_ops;
   std::vector<LayerSummary> layers;
   int64_t parameters = 0;
-  /// Of the weighted layers; absent where shapes are not known.
+  /// Of layers with weights and recurrent ops; absent where shapes are not known.
   std::optional<int64_t> flops;
   /// Why they are not known; "" where they are.
   std::string flops_problem;

@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "quant/execution/executor.h"
 #include "quant/exporting/serialize_graph.h"
 #include "quant/exporting/shorten_names.h"
 #include "quant/exporting/size_breakdown.h"
@@ -45,17 +46,34 @@ TEST(UpgradeOpsetTest, AttributesBecomeInputs) {
   EXPECT_TRUE(graph.Verify().ok()) << graph.Verify();
 }
 
-TEST(UpgradeOpsetTest, SoftmaxKeepsItsMeaningOrIsRefused) {
+TEST(UpgradeOpsetTest, SoftmaxOfAMatrixRunsOverItsLastAxis) {
   Graph matrix = Base(11);
   matrix.nodes = {MakeNode("Softmax", {"input"}, "output")};
   ASSERT_TRUE(UpgradeOpset(matrix, kExportOpset).ok());
+  ASSERT_EQ(matrix.nodes.size(), 1u);
   EXPECT_EQ(matrix.nodes[0].IntOr("axis", 0), -1);
-  Graph image = Base(11);
-  image.outputs[0].dims = {-1, 4, 8, 8};
-  image.nodes = {MakeNode("Softmax", {"input"}, "output")};
-  const absl::Status refused = UpgradeOpset(image, kExportOpset);
-  EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_NE(refused.message().find("output_node"), std::string::npos) << refused;
+}
+
+// Opset 12: all axes from `axis` on share one sum.
+TEST(UpgradeOpsetTest, SoftmaxOfAnyRankKeepsItsMeaning) {
+  const at::Tensor x = at::randn({2, 3, 4, 5});
+  for (const int64_t axis : {1, 2, 3}) {
+    Graph image = Base(11);
+    image.inputs[0].dims = {-1, 3, 4, 5};
+    image.outputs[0] = {.name = "output", .dims = {}, .rank_known = false};
+    image.nodes = {MakeNode("Relu", {"input"}, "r"), MakeNode("Softmax", {"r"}, "s"), MakeNode("Identity", {"s"}, "output")};
+    image.nodes[1].attributes["axis"] = axis;
+    ASSERT_TRUE(UpgradeOpset(image, kExportOpset).ok());
+    ASSERT_TRUE(image.Verify().ok()) << image.Verify();
+    const auto executor = Executor::Create(image);
+    ASSERT_TRUE(executor.ok()) << executor.status();
+    const auto outputs = (*executor)->Run({x});
+    ASSERT_TRUE(outputs.ok()) << outputs.status();
+    std::vector<int64_t> axes;
+    for (int64_t shared = axis; shared < 4; ++shared) axes.push_back(shared);
+    const at::Tensor exponentials = at::exp(at::relu(x));
+    EXPECT_TRUE(at::allclose((*outputs)[0], exponentials / exponentials.sum(axes, /*keepdim=*/true), 1e-5, 1e-7)) << axis;
+  }
 }
 
 TEST(UpgradeOpsetTest, SoftmaxOfAttentionRunsOverItsLastAxis) {
@@ -68,11 +86,10 @@ TEST(UpgradeOpsetTest, SoftmaxOfAttentionRunsOverItsLastAxis) {
   Node flatten = MakeNode("Flatten", {"weights"}, "output");
   graph.nodes = {MakeNode("Reshape", {"input", "shape"}, "heads"), transpose, MakeNode("MatMul", {"heads", "keys"}, "scores"),
                  softmax, flatten};
-  Graph other = graph;
-  ASSERT_TRUE(UpgradeOpset(graph).ok());
+  ASSERT_TRUE(UpgradeOpset(graph, kExportOpset).ok());
   EXPECT_EQ(graph.nodes[3].IntOr("axis", 0), -1);
-  other.nodes[3].attributes["axis"] = int64_t{2};
-  EXPECT_EQ(UpgradeOpset(other).code(), absl::StatusCode::kUnimplemented);
+  // No node more: the rank is known.
+  EXPECT_EQ(graph.nodes.size(), 5u);
 }
 
 TEST(UpgradeOpsetTest, NewerGraphsStay) {

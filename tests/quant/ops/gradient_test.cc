@@ -255,6 +255,13 @@ std::vector<GradientCase> FusedCases() {
   };
 }
 
+Node ScalerNode() {
+  Node node = NodeOf("Scaler", {"x"}, "y",
+                     {{"offset", std::vector<float>{0.5f, -1}}, {"scale", std::vector<float>{2, 0.25f}}});
+  node.domain = "ai.onnx.ml";
+  return node;
+}
+
 std::vector<GradientCase> RecurrentCases() {
   std::vector<GradientCase> cases;
   for (const auto& [op, gates] : std::vector<std::pair<std::string, int64_t>>{{"LSTM", 4}, {"GRU", 3}, {"RNN", 1}}) {
@@ -315,6 +322,7 @@ std::vector<GradientCase> MoreCases() {
       {"Compress", NodeOf("Compress", {"x", "c"}, "y", axis1), {Values({2, 3}), chosen}},
       {"OneHot", NodeOf("OneHot", {"i", "d", "v"}, "y"), {Ints({0, 2}), Ints({3}), Values({2})}},
       {"SpaceToDepth", NodeOf("SpaceToDepth", {"x"}, "y", {{"blocksize", int64_t{2}}}), {Values({1, 1, 4, 2})}},
+      {"Scaler", ScalerNode(), {Values({3, 2})}},
       {"Upsample", NodeOf("Upsample", {"x", "s"}, "y", {{"mode", std::string("linear")}}), {Values({1, 1, 2, 3}), Ints({1, 1, 2, 2})}, 9},
   };
   for (auto more : {ControlFlowCases(), FusedCases(), RecurrentCases()}) {
@@ -326,7 +334,7 @@ std::vector<GradientCase> MoreCases() {
 // Ops whose outputs are indices, shapes, truth values, whole numbers or constants, or whose inputs are.
 const std::set<std::string>& WithoutGradient() {
   static const auto* ops = new std::set<std::string>{
-      "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "ConstantOfShape",
+      "And", "ArgMax", "ArgMin", "ArrayFeatureExtractor", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "ConstantOfShape",
       "DequantizeLinear", "Equal", "EyeLike", "Greater", "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less",
       "LessOrEqual", "NonMaxSuppression", "NonZero", "Not", "Or", "QuantizeLinear", "Range", "Shape", "Size", "Xor"};
   return *ops;

@@ -151,6 +151,27 @@ def test_inspect_takes_no_memory_that_a_declared_input_would(tmp_path):
     assert "bytes" in trainer("inspect", "--model", model).stdout
 
 
+def test_inspect_lists_matrices_that_stay_float(tmp_path):
+    """An embedding of 10 x 4 and an LSTM of 5 steps: 4 gates of 3, from 4 features and 3 states."""
+    zeros = lambda *shape: np.zeros(shape, np.float32)
+    nodes = [
+        helper.make_node("Gather", ["table", "x"], ["e"], name="table of words"),
+        helper.make_node("LSTM", ["e", "w", "r"], ["h"], name="memory", hidden_size=3),
+        helper.make_node("MatMul", ["h", "v"], ["y"], name="head"),
+    ]
+    tensors = {"table": zeros(10, 4), "w": zeros(1, 12, 4), "r": zeros(1, 12, 3), "v": zeros(3, 2)}
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.INT64, [5, 1])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                              [numpy_helper.from_array(array, name) for name, array in tensors.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    summary = json.loads(trainer("inspect", "--json", "--model", tmp_path / "m.onnx").stdout)
+    rows = {layer["name"]: layer for layer in summary["layers"]}
+    assert rows["memory"]["parameters"] == 12 * 7 and rows["memory"]["flops"] == 5 * 2 * 12 * 7
+    assert "LSTM" in rows["memory"]["float_reason"] and "Gather" in rows["table of words"]["float_reason"]
+    assert rows["head"]["weight_bits"] == 8
+    assert summary["flops"] == 5 * 2 * (12 * 7 + 6)
+
+
 def test_inspect_counts_the_ops_of_branches(tmp_path):
     branch = lambda op: helper.make_graph([helper.make_node(op, ["x"], [f"{op}_y"])], op, [],
                                           [helper.make_tensor_value_info(f"{op}_y", TensorProto.FLOAT, None)])
