@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast-test build bootstrap layers lint-proto asan clean
+.PHONY: help demo test fast-test build bootstrap layers lint-proto asan tsan chaos clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,8 +25,14 @@ layers: ## check which folder includes which, and file sizes
 lint-proto: ## run buf lint over proto/ (needs npm)
 	@scripts/lint_proto.sh
 
-asan: ## build and run the C++ tests with AddressSanitizer and UBSan, into build/asan
+asan: ## build and run the C++ tests with AddressSanitizer and UBSan, into build/address-undefined
 	@scripts/sanitize.sh address,undefined
+
+tsan: ## build and run the tests of server, storage and agent with ThreadSanitizer, into build/thread
+	@scripts/sanitize.sh thread storage server agent
+
+chaos: ## harm a real service for half an hour and judge every job's history (tests/chaos/run.sh)
+	@tests/chaos/run.sh --minutes 30
 
 clean: ## remove the builds; downloads stay in .cache
 	@rm -rf build

@@ -181,7 +181,8 @@ absl::StatusOr<ExitCode> DownloadFiles(const Invocation& invocation, const JobFl
     PACTORY_ASSIGN_OR_RETURN(const v1::Job job, GetJob(*session, flags.job));
     return absl::FailedPreconditionError(absl::StrCat(
         flags.job,
-        ": has no files yet; a job publishes them when it has succeeded: state=", v1::Job::State_Name(job.state())));
+        ": has no files; a job publishes them when it succeeds, and its report when it fails a gate: state=",
+        v1::Job::State_Name(job.state())));
   }
   if (!flags.files.empty()) {
     std::vector<v1::Artifact> chosen;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
 #include "cli/upload.h"
@@ -18,6 +19,12 @@ void AddSubmissionFlags(CLI::App& command, JobSubmission& submission) {
   command.add_option("--request-id", submission.request_id,
                      "UUID; the same one with the same content again returns the job made first");
   command.add_option("--priority", submission.priority, "Smaller starts first")->capture_default_str();
+  command.add_option("--worker-kind", submission.worker_kind, "Where it may run; default any, or gpu for device=CUDA")
+      ->check(CLI::IsMember({"any", "cpu", "gpu"}));
+  command.add_option("--memory-gib", submission.memory_gib,
+                     "Memory it needs, of the GPU or of a worker without one; 0: not counted")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
   command.add_option("--max-attempts", submission.max_attempts,
                      "Attempts that may fail, and workers that may be lost, before the job fails; default 3");
   command.add_option("--deadline-hours", submission.deadline_hours, "Longest time of one attempt; default 24")
@@ -41,6 +48,10 @@ absl::StatusOr<v1::Job> Submit(Session& session, const JobSubmission& submission
   PACTORY_ASSIGN_OR_RETURN(*spec.mutable_eval_dataset(), DatasetNameOf(session, submission.eval_data));
   spec.set_priority(submission.priority);
   spec.set_max_attempts(submission.max_attempts);
+  v1::Resources::WorkerKind kind = v1::Resources::WORKER_KIND_UNSPECIFIED;
+  v1::Resources::WorkerKind_Parse(absl::AsciiStrToUpper(submission.worker_kind), &kind);
+  spec.mutable_resources()->set_worker_kind(kind);
+  spec.mutable_resources()->set_memory_gib(submission.memory_gib);
   if (submission.deadline_hours > 0) {
     spec.mutable_deadline()->set_seconds(static_cast<int64_t>(submission.deadline_hours * 3600));
   }

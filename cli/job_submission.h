@@ -21,6 +21,9 @@ struct JobSubmission {
   std::string display_name;
   std::string request_id;
   int priority = 0;
+  /// any, cpu, gpu; empty for the server's choice.
+  std::string worker_kind;
+  int memory_gib = 0;
   int max_attempts = 0;
   double deadline_hours = 0;
   double stall_minutes = 0;

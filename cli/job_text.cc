@@ -17,8 +17,12 @@ std::string ProgressText(const v1::Job& job, ProgressStyle style) {
       return absl::StrCat("queued again, a worker was lost; attempt ", job.attempt() + 1, " follows");
     if (job.failed_attempts() > 0)
       return absl::StrCat("queued again after a failed attempt; attempt ", job.attempt() + 1, " follows");
-    return job.queue_position() > 0 ? absl::StrCat("queued, ", job.queue_position(), " job(s) before it")
-                                    : "queued, waiting for a worker";
+    std::string text = job.queue_position() > 0 ? absl::StrCat("queued, ", job.queue_position(), " job(s) before it")
+                                                : "queued, waiting for a worker";
+    if (job.has_estimated_start_time()) {
+      absl::StrAppend(&text, ", may start at ", TimeText(job.estimated_start_time()));
+    }
+    return text;
   }
   if (job.state() == v1::Job::CANCELLING) return "cancelling, waiting for the worker";
   const v1::Progress& progress = job.progress();

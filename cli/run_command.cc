@@ -42,7 +42,7 @@ std::string ReadText(const std::string& path) {
   return text.str();
 }
 
-// {"job": {...}, "files": [...], "report": {...}}, the last two where the job succeeded.
+// {"job": {...}, "files": [...], "report": {...}}, the last where there is one.
 void PrintResult(const v1::Job& job, const std::vector<std::string>& files, const std::string& report) {
   nlohmann::json result;
   result["job"] = nlohmann::json::parse(ToJson(job), nullptr, /*allow_exceptions=*/false);
@@ -70,8 +70,8 @@ absl::StatusOr<ExitCode> Run(const Invocation& invocation, const RunFlags& flags
   PACTORY_ASSIGN_OR_RETURN(const v1::Job end, FollowJob(*session, submitted.name()));
   std::vector<std::string> files;
   std::string report;
-  if (end.state() == v1::Job::SUCCEEDED) {
-    PACTORY_ASSIGN_OR_RETURN(const auto artifacts, ListAllArtifacts(*session, end.name()));
+  PACTORY_ASSIGN_OR_RETURN(const auto artifacts, ListAllArtifacts(*session, end.name()));
+  if (!artifacts.empty()) {
     PACTORY_ASSIGN_OR_RETURN(files, DownloadArtifacts(*session, artifacts, flags.folder));
     report = ReadText(absl::StrCat(flags.folder, "/report.json"));
   }
@@ -80,7 +80,8 @@ absl::StatusOr<ExitCode> Run(const Invocation& invocation, const RunFlags& flags
   } else if (end.state() == v1::Job::SUCCEEDED) {
     std::cout << ReportTable(report) << "  results in         " << flags.folder << std::endl;
   } else if (end.state() == v1::Job::FAILED) {
-    std::cerr << "pactory: job failed: " << end.error().reason() << ": " << end.error().message() << std::endl;
+    std::cerr << "pactory: job failed: " << end.error().reason() << ": " << end.error().message()
+              << (files.empty() ? "" : "; its report is in " + flags.folder) << std::endl;
   }
   return ExitCodeOfJob(end);
 }

@@ -44,8 +44,10 @@ bool IsTransient(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kResourceExhausted:
       return true;
+    case absl::StatusCode::kResourceExhausted:
+      // A tenant's limit does not pass as an overload does.
+      return ReasonOf(status) != "QUOTA_EXCEEDED";
     case absl::StatusCode::kAborted:
       return !IsLeaseLost(status);
     default:

@@ -1,11 +1,21 @@
 #!/usr/bin/env bash
-# Builds the C++ tests with a sanitizer and runs them: scripts/sanitize.sh address,undefined  or  scripts/sanitize.sh thread
+# Builds C++ tests with a sanitizer and runs them:
+#   scripts/sanitize.sh address,undefined                   all of them
+#   scripts/sanitize.sh thread storage server agent         some suites: LibTorch, which quant links, is not built for it
 source "$(dirname "$0")/lib.sh"
-sanitizer=${1:?usage: scripts/sanitize.sh address,undefined|thread}
+sanitizer=${1:?usage: scripts/sanitize.sh address,undefined|thread [SUITE...]}
+shift
 "$root/scripts/bootstrap.sh"
 folder=$root/build/${sanitizer//,/-}
 cmake -S "$root" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPACTORY_SANITIZE="$sanitizer" \
   -DPACTORY_LIBTORCH_DIR="$cache/libtorch" -DPACTORY_PYTHON_DIR="$cache/venv"
-ninja -C "$folder"
 # LibTorch and gRPC keep memory to the end of the process on purpose.
-cd "$folder" && ASAN_OPTIONS=detect_leaks=0 ctest --output-on-failure -j "$(nproc)"
+export ASAN_OPTIONS=detect_leaks=0
+export TSAN_OPTIONS="suppressions=$root/scripts/tsan_suppressions.txt halt_on_error=0"
+if [ $# = 0 ]; then
+  ninja -C "$folder"
+  cd "$folder" && exec ctest --output-on-failure -j "$(nproc)"
+fi
+ninja -C "$folder" "${@/%/_test}"
+export PACTORY_SOURCE_DIR=$root PACTORY_BINARY_DIR=$folder
+for suite in "$@"; do "$folder/bin/${suite}_test"; done

@@ -50,7 +50,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status, const std::string& request
     violation.set_description(Cut(status.message(), kMaxDetail));
     details.add_details()->PackFrom(bad_request);
   }
-  if (absl::IsUnavailable(status) || absl::IsResourceExhausted(status)) {
+  if (absl::IsUnavailable(status) || (absl::IsResourceExhausted(status) && info.reason() != "QUOTA_EXCEEDED")) {
     google::rpc::RetryInfo retry;
     retry.mutable_retry_delay()->set_seconds(kRetrySeconds);
     details.add_details()->PackFrom(retry);

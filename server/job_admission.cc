@@ -1,5 +1,6 @@
 #include "server/job_admission.h"
 
+#include <bit>
 #include <cstdint>
 #include <set>
 #include <vector>
@@ -19,6 +20,29 @@ constexpr int kMaxMaxAttempts = 20;
 constexpr int64_t kDefaultDeadlineSeconds = 24 * 3600;
 constexpr int64_t kMaxDeadlineSeconds = 30 * 24 * 3600;
 constexpr int64_t kDefaultStallSeconds = 30 * 60;
+
+constexpr int kMaxMemoryGib = 4096;
+
+absl::Status CompleteResources(v1::JobSpec& spec) {
+  v1::Resources& resources = *spec.mutable_resources();
+  if (!v1::Resources::WorkerKind_IsValid(resources.worker_kind())) {
+    return InvalidField("job.spec.resources.worker_kind", "must be ANY, CPU or GPU");
+  }
+  const bool cuda = spec.config().device() == v1::QuantizationConfig::CUDA;
+  if (resources.worker_kind() == v1::Resources::WORKER_KIND_UNSPECIFIED) {
+    resources.set_worker_kind(cuda ? v1::Resources::GPU : v1::Resources::ANY);
+  }
+  if (cuda && resources.worker_kind() != v1::Resources::GPU) {
+    return InvalidField("job.spec.resources.worker_kind", "must be GPU for a config whose device is CUDA");
+  }
+  if (resources.memory_gib() < 0 || resources.memory_gib() > kMaxMemoryGib) {
+    return InvalidField("job.spec.resources.memory_gib",
+                        absl::StrCat("must be 0 to ", kMaxMemoryGib, ": ", resources.memory_gib()));
+  }
+  // Few different sizes keep the queue's lines few (migrations/009_share_workers.up.sql).
+  if (resources.memory_gib() > 0) resources.set_memory_gib(std::bit_ceil(static_cast<unsigned>(resources.memory_gib())));
+  return absl::OkStatus();
+}
 
 absl::Status CompleteLimits(v1::JobSpec& spec) {
   if (spec.max_attempts() < 0 || spec.max_attempts() > kMaxMaxAttempts) {
@@ -113,6 +137,7 @@ absl::Status JobAdmission::Complete(const std::string& tenant_id, v1::JobSpec& s
   spec.set_train_dataset(absl::StrCat("datasets/", train_id));
   spec.set_eval_dataset(absl::StrCat("datasets/", eval_id));
   PACTORY_RETURN_IF_ERROR(CompleteLimits(spec));
+  PACTORY_RETURN_IF_ERROR(CompleteResources(spec));
 
   PACTORY_ASSIGN_OR_RETURN(const v1::Model model, models_.Get(tenant_id, model_id));
   PACTORY_ASSIGN_OR_RETURN(const StoredDataset train, datasets_.Get(tenant_id, train_id));

@@ -11,6 +11,7 @@
 #include "server/commands/migrate_command.h"
 #include "server/commands/retention_flags.h"
 #include "server/commands/serve_command.h"
+#include "server/commands/tenant_command.h"
 #include "server/commands/token_command.h"
 #include "base/version.h"
 
@@ -33,10 +34,20 @@ struct ServeOptions {
   double reaper_seconds = 5;
   double retry_seconds = 10;
   double sweep_seconds = 300;
+  double preempt_minutes = 0;
   pactory::RetentionFlags retention;
   bool insecure_public = false;
   bool http_public = false;
   bool migrate = false;
+};
+
+struct TenantFlags {
+  std::string name;
+  int weight = 0;
+  int64_t max_running = pactory::kNoLimit;
+  int64_t max_queued = pactory::kNoLimit;
+  bool unlimited_running = false;
+  bool unlimited_queued = false;
 };
 
 struct TokenOptions {
@@ -69,6 +80,30 @@ void AddOutputOption(CLI::App* app, std::string& output) {
 
 pactory::ReportFormat FormatOf(const std::string& output) {
   return output == "json" ? pactory::ReportFormat::kJson : pactory::ReportFormat::kText;
+}
+
+CLI::App* AddTenantSet(CLI::App& tenant, CommonOptions& common, TenantFlags& flags) {
+  CLI::App* set = tenant.add_subcommand("set", "Change a tenant's weight or limits");
+  set->footer("Example:\n  pactory-server tenant set research --weight 3 --max-running 8");
+  AddCommonOptions(set, common);
+  set->add_option("tenant", flags.name, "Name of the tenant")->required();
+  set->add_option("--weight", flags.weight, "Its share of the workers against the other tenants that wait")
+      ->check(CLI::Range(1, 1000));
+  CLI::Option* running = set->add_option("--max-running", flags.max_running, "Jobs that may run at a time; 0 holds all back")
+                             ->check(CLI::NonNegativeNumber);
+  CLI::Option* queued = set->add_option("--max-queued", flags.max_queued, "Jobs that may wait; more are refused")
+                            ->check(CLI::NonNegativeNumber);
+  set->add_flag("--no-max-running", flags.unlimited_running, "Any number may run")->excludes(running);
+  set->add_flag("--no-max-queued", flags.unlimited_queued, "Any number may wait")->excludes(queued);
+  return set;
+}
+
+absl::Status SetTenant(const std::string& database_url, const TenantFlags& flags) {
+  pactory::TenantChange change = {.name = flags.name};
+  if (flags.weight > 0) change.weight = flags.weight;
+  if (flags.max_running >= 0 || flags.unlimited_running) change.max_running = flags.max_running;
+  if (flags.max_queued >= 0 || flags.unlimited_queued) change.max_queued = flags.max_queued;
+  return pactory::ChangeTenant(database_url, change);
 }
 
 CLI::App* AddServe(CLI::App& app, CommonOptions& common, ServeOptions& options) {
@@ -118,6 +153,13 @@ CLI::App* AddServe(CLI::App& app, CommonOptions& common, ServeOptions& options) 
       ->envname("PACTORY_RETRY_SECONDS")
       ->check(CLI::Range(0.05, 3600.0))
       ->capture_default_str();
+  serve
+      ->add_option("--preempt-after-minutes", options.preempt_minutes,
+                   "How long a job waits while less urgent ones of its tenant run, before one of those goes back to the "
+                   "queue with its checkpoint; 0: for ever")
+      ->envname("PACTORY_PREEMPT_AFTER_MINUTES")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
   serve->add_option("--sweep-seconds", options.sweep_seconds, "How often what is kept no longer is removed")
       ->envname("PACTORY_SWEEP_SECONDS")
       ->check(CLI::Range(0.1, 86400.0))
@@ -156,6 +198,7 @@ absl::Status Serve(ServeOptions& options) {
   server.reap_every = absl::Seconds(options.reaper_seconds);
   server.retry_wait = absl::Seconds(options.retry_seconds);
   server.sweep_every = absl::Seconds(options.sweep_seconds);
+  if (options.preempt_minutes > 0) server.preempt_after = absl::Minutes(options.preempt_minutes);
   server.retention = SettingsOf(options.retention);
   if (options.insecure_public) server.exposure = pactory::ServerOptions::Exposure::kPublicWithoutTls;
   if (options.http_public) server.http_exposure = pactory::ServerOptions::Exposure::kPublicWithoutTls;
@@ -202,6 +245,14 @@ int main(int argc, char** argv) {
   pactory::AddRetentionFlags(gc, retention);
   AddOutputOption(gc, output);
 
+  CLI::App* tenant = app.add_subcommand("tenant", "List the tenants; change their shares and limits");
+  tenant->require_subcommand(1);
+  CLI::App* tenants = tenant->add_subcommand("list", "Print every tenant with its share, limits and jobs");
+  AddCommonOptions(tenants, common);
+  AddOutputOption(tenants, output);
+  TenantFlags tenant_flags;
+  CLI::App* set_tenant = AddTenantSet(*tenant, common, tenant_flags);
+
   TokenOptions token_options;
   CLI::App* token = app.add_subcommand("token", "Make, list and revoke API tokens");
   token->require_subcommand(1);
@@ -246,6 +297,8 @@ int main(int argc, char** argv) {
   if (gc->parsed()) {
     return ExitCodeOf(pactory::RunGc(common.database_url, SettingsOf(retention), FormatOf(output)));
   }
+  if (tenants->parsed()) return ExitCodeOf(pactory::ListTenants(common.database_url, FormatOf(output)));
+  if (set_tenant->parsed()) return ExitCodeOf(SetTenant(common.database_url, tenant_flags));
   if (create->parsed()) {
     const auto kind = token_options.kind == "worker" ? pactory::TokenKind::kWorker : pactory::TokenKind::kUser;
     const auto missing =

@@ -10,8 +10,8 @@
 
 namespace pactory {
 
-Reaper::Reaper(const Parts& parts, absl::Duration every)
-    : parts_(parts), every_(every), thread_([this] { Run(); }) {}
+Reaper::Reaper(const Parts& parts, absl::Duration every, absl::Duration preempt_after)
+    : parts_(parts), every_(every), preempt_after_(preempt_after), thread_([this] { Run(); }) {}
 
 Reaper::~Reaper() {
   stopping_.Notify();
@@ -37,6 +37,13 @@ absl::Status Reaper::Scan() {
   last_scan_ = absl::Now();
   parts_.metrics->SetReaperScan(last_scan_);
   for (const ReapedJob& job : reaped) Tell(job);
+  return Preempt();
+}
+
+absl::Status Reaper::Preempt() {
+  if (preempt_after_ == absl::InfiniteDuration()) return absl::OkStatus();
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<std::string> preempted, parts_.leases->Preempt(preempt_after_));
+  for (const std::string& job : preempted) spdlog::info("reaper: asked to make room for a more urgent job: jobs/{}", job);
   return absl::OkStatus();
 }
 

@@ -1,4 +1,5 @@
-// Takes jobs back from lost workers and from attempts that show no progress, every few seconds, on a thread of its own.
+// Takes jobs back from lost workers and from attempts that show no progress, every few seconds, on a thread of its own; where
+// preemption is on, asks for the return of jobs that hold up more urgent ones.
 // After an outage, its own or the database's, it gives every lease one fresh term first: nobody could send a heartbeat
 // then. Thread-safe.
 #pragma once
@@ -21,16 +22,19 @@ class Reaper {
     ServerMetrics* metrics = nullptr;
   };
 
-  Reaper(const Parts& parts, absl::Duration every);
+  /// `preempt_after`: how long a job may wait for one of its tenant's with a lower priority; infinite: for ever.
+  Reaper(const Parts& parts, absl::Duration every, absl::Duration preempt_after);
   ~Reaper();
 
  private:
   void Run();
   absl::Status Scan();
+  absl::Status Preempt();
   void Tell(const ReapedJob& job);
 
   const Parts parts_;
   const absl::Duration every_;
+  const absl::Duration preempt_after_;
   // Of the last scan that the database answered; none yet counts as an outage.
   absl::Time last_scan_ = absl::InfinitePast();
   bool scan_failed_ = false;

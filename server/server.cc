@@ -95,7 +95,8 @@ struct Server::Parts {
                    wakeups.Signal(job);
                    wakeups.Signal(kQueueTopic);
                  }),
-        reaper({.leases = &leases, .wakeups = &wakeups, .metrics = &metrics}, options.reap_every),
+        reaper({.leases = &leases, .wakeups = &wakeups, .metrics = &metrics}, options.reap_every,
+               options.preempt_after),
         retention(database.get(), &blobs),
         sweeper(&retention, &metrics, options.retention, options.sweep_every),
         context{.threads = &threads, .authenticator = &authenticator, .metrics = &metrics},
@@ -194,6 +195,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
                            Database::Open({.url = options.database_url, .pool_size = options.database_threads + 2}));
   PACTORY_RETURN_IF_ERROR(CheckSchema(*database));
   auto parts = std::make_unique<Parts>(options, std::move(database));
+  PACTORY_RETURN_IF_ERROR(parts->retention.MakeMetricDays());
   PACTORY_RETURN_IF_ERROR(parts->StartHttp());
   PACTORY_RETURN_IF_ERROR(parts->StartGrpc());
   return std::unique_ptr<Server>(new Server(std::move(parts)));

@@ -30,6 +30,8 @@ struct ServerOptions {
   absl::Duration reap_every = absl::Seconds(5);
   /// Before the second attempt of a job that failed once; doubles with each failure.
   absl::Duration retry_wait = absl::Seconds(10);
+  /// How long a job may wait while its tenant's jobs of lower priority run, before one of them is given back.
+  absl::Duration preempt_after = absl::InfiniteDuration();
   RetentionSettings retention;
   absl::Duration sweep_every = absl::Minutes(5);
   /// Threads for database work, and connections for them.

@@ -74,7 +74,7 @@ void ServerMetrics::SetReaperScan(absl::Time time) {
 void ServerMetrics::AddSweep(const SweepReport& report) {
   absl::MutexLock lock(&mutex_);
   swept_["job"] += report.jobs;
-  swept_["metric"] += report.metrics;
+  swept_["metric_day"] += report.metric_days;
   swept_["event"] += report.events;
   swept_["blob"] += report.blobs;
   swept_["checkpoint"] += report.checkpoints;
@@ -109,8 +109,8 @@ void ServerMetrics::AppendTo(std::string& text) const {
   absl::StrAppend(&text, "pactory_lease_fresh_term_total ", fresh_terms_, "\n");
   AppendHead(text, "pactory_reaper_scan_age_seconds", "gauge", "Time since the database last answered the reaper.");
   absl::StrAppend(&text, "pactory_reaper_scan_age_seconds ", absl::ToDoubleSeconds(absl::Now() - reaper_scan_), "\n");
-  AppendCounters(text, "pactory_swept_total", "What retention removed; for metrics and events, jobs whose rows.", "kind",
-                 {"job", "metric", "event", "blob", "checkpoint", "worker"}, swept_);
+  AppendCounters(text, "pactory_swept_total", "What retention removed; for events, jobs whose rows.", "kind",
+                 {"job", "metric_day", "event", "blob", "checkpoint", "worker"}, swept_);
   AppendHead(text, "pactory_blob_bytes_total", "counter", "Bytes of blobs stored and sent.");
   for (const auto& [direction, bytes] : blob_bytes_) {
     absl::StrAppend(&text, "pactory_blob_bytes_total{direction=\"", direction, "\"} ", bytes, "\n");

@@ -23,8 +23,8 @@ void Sweeper::Run() {
       continue;
     }
     metrics_.AddSweep(*report);
-    spdlog::debug("sweep: jobs={} metrics={} events={} blobs={} checkpoints={} workers={}", report->jobs,
-                  report->metrics, report->events, report->blobs, report->checkpoints, report->workers);
+    spdlog::debug("sweep: jobs={} metric_days={} events={} blobs={} checkpoints={} workers={}", report->jobs,
+                  report->metric_days, report->events, report->blobs, report->checkpoints, report->workers);
   }
 }
 

@@ -27,16 +27,25 @@ constexpr int kMaxFileName = 255;
 constexpr int kMaxErrorMessage = 4000;
 
 // A published file's name becomes a file of the one who downloads it: nothing in it may lead elsewhere.
-absl::Status CheckArtifact(const v1::Artifact& artifact, std::set<std::string>& names) {
+absl::Status CheckArtifact(const std::string& field, const v1::Artifact& artifact, std::set<std::string>& names) {
   const std::string& name = artifact.name();
-  PACTORY_RETURN_IF_ERROR(CheckText("succeeded.artifacts.name", name, kMaxFileName));
+  PACTORY_RETURN_IF_ERROR(CheckText(field + ".name", name, kMaxFileName));
   if (name.empty() || name == "." || name == ".." || absl::StrContains(name, "/") || absl::StrContains(name, "\\")) {
-    return InvalidField("succeeded.artifacts.name", absl::StrCat("must be a file name without a folder: ", name));
+    return InvalidField(field + ".name", absl::StrCat("must be a file name without a folder: ", name));
   }
-  if (!names.insert(name).second)
-    return InvalidField("succeeded.artifacts.name", absl::StrCat("must be there once: ", name));
-  PACTORY_RETURN_IF_ERROR(ParseBlobName("succeeded.artifacts.blob", artifact.blob()).status());
-  return CheckText("succeeded.artifacts.media_type", artifact.media_type(), kMaxFileName);
+  if (!names.insert(name).second) return InvalidField(field + ".name", absl::StrCat("must be there once: ", name));
+  PACTORY_RETURN_IF_ERROR(ParseBlobName(field + ".blob", artifact.blob()).status());
+  return CheckText(field + ".media_type", artifact.media_type(), kMaxFileName);
+}
+
+absl::Status CheckArtifacts(const std::string& field,
+                            const google::protobuf::RepeatedPtrField<v1::Artifact>& artifacts) {
+  if (artifacts.size() > kMaxArtifacts) {
+    return InvalidField(field, absl::StrCat("must be at most ", kMaxArtifacts, ": ", artifacts.size()));
+  }
+  std::set<std::string> names;
+  for (const v1::Artifact& artifact : artifacts) PACTORY_RETURN_IF_ERROR(CheckArtifact(field, artifact, names));
+  return absl::OkStatus();
 }
 
 // A trainer's last words may hold anything; what is stored is text of bounded length.
@@ -56,14 +65,11 @@ absl::Status CheckFinish(const v1::FinishJobRequest& request) {
   }
   if (request.has_failed() && request.failed().reason().empty()) return InvalidField("failed.reason", "must be set");
   if (request.has_failed()) PACTORY_RETURN_IF_ERROR(CheckText("failed.reason", request.failed().reason(), 63));
-  if (request.succeeded().artifacts_size() > kMaxArtifacts) {
-    return InvalidField("succeeded.artifacts",
-                        absl::StrCat("must be at most ", kMaxArtifacts, ": ", request.succeeded().artifacts_size()));
+  if (!request.has_failed() && !request.failed_artifacts().empty()) {
+    return InvalidField("failed_artifacts", "must be empty but for `failed`");
   }
-  std::set<std::string> names;
-  for (const v1::Artifact& artifact : request.succeeded().artifacts())
-    PACTORY_RETURN_IF_ERROR(CheckArtifact(artifact, names));
-  return absl::OkStatus();
+  PACTORY_RETURN_IF_ERROR(CheckArtifacts("succeeded.artifacts", request.succeeded().artifacts()));
+  return CheckArtifacts("failed_artifacts", request.failed_artifacts());
 }
 
 void SetDuration(absl::Duration duration, google::protobuf::Duration& proto) {

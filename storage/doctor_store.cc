@@ -23,6 +23,11 @@ LEFT JOIN job_ready r ON r.job_id = j.id LEFT JOIN job_lease l ON l.job_id = j.i
 WHERE (j.state = 'PENDING') <> (r.job_id IS NOT NULL)
   OR (j.state IN ('RUNNING', 'CANCELLING')) <> (l.job_id IS NOT NULL))sql";
 
+// The counts that limits go by, against the rows they count.
+constexpr char kWrongShares[] = R"sql(
+SELECT count(*), coalesce(min(t.name), '') FROM tenant t LEFT JOIN tenant_share s ON s.tenant_id = t.id
+WHERE coalesce(s.running, 0) <> (SELECT count(*) FROM job_lease l WHERE l.tenant_id = t.id))sql";
+
 constexpr char kQueueHealth[] = R"sql(
 SELECT count(*), coalesce(greatest(extract(epoch FROM now() - min(ready_time)), 0), 0),
   (SELECT count(*) FROM worker WHERE last_seen_time > now() - interval '5 minutes') FROM job_ready)sql";
@@ -34,7 +39,8 @@ constexpr char kBlobsLeft[] =
 constexpr char kHotTables[] = R"sql(
 SELECT c.relname, coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0), pg_total_relation_size(c.oid)
 FROM pg_class c LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
-WHERE c.oid = ANY (ARRAY['job_ready'::regclass, 'job_lease'::regclass, 'worker'::regclass, 'blob_upload'::regclass])
+WHERE c.oid = ANY (ARRAY['job_ready'::regclass, 'job_lease'::regclass, 'worker'::regclass, 'blob_upload'::regclass,
+  'tenant_share'::regclass])
 ORDER BY c.relname)sql";
 
 constexpr char kOldestTransaction[] = R"sql(
@@ -69,6 +75,16 @@ Finding ExamineJobs(pqxx::transaction_base& statement) {
   return {"jobs", Level::kProblem, static_cast<double>(astray),
           absl::StrCat(astray, " job(s) whose state and place in the queue differ, like jobs/", row[1].as<std::string>(),
                        "; was the database changed by hand, or restored in parts?")};
+}
+
+Finding ExamineShares(pqxx::transaction_base& statement) {
+  const pqxx::row row = statement.exec_params1(kWrongShares);
+  const auto wrong = row[0].as<int64_t>();
+  if (wrong == 0) return {"shares", Level::kOk, 0, "every tenant's count of running jobs is right"};
+  return {"shares", Level::kProblem, static_cast<double>(wrong),
+          absl::StrCat(wrong, " tenant(s) whose count of running jobs is wrong, like ", row[1].as<std::string>(),
+                       "; with every server stopped: UPDATE tenant_share s SET running = (SELECT count(*) FROM job_lease l "
+                       "WHERE l.tenant_id = s.tenant_id)")};
 }
 
 Finding ExamineQueue(pqxx::transaction_base& statement, const DoctorLimits& limits) {
@@ -153,6 +169,7 @@ absl::StatusOr<std::vector<Finding>> DoctorStore::Examine(const DoctorLimits& li
   PACTORY_RETURN_IF_ERROR(database_.Query("doctor", [&](pqxx::transaction_base& statement) {
     findings.push_back(ExamineLeases(statement, limits));
     findings.push_back(ExamineJobs(statement));
+    findings.push_back(ExamineShares(statement));
     findings.push_back(ExamineQueue(statement, limits));
     findings.push_back(ExamineBlobs(statement, limits));
     for (Finding& finding : ExamineHotTables(statement, limits)) findings.push_back(std::move(finding));

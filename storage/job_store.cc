@@ -8,6 +8,8 @@
 #include "base/ids.h"
 #include "base/status_macros.h"
 #include "storage/job_rows.h"
+#include "storage/start_estimate.h"
+#include "storage/tenant_share.h"
 
 namespace pactory {
 namespace {
@@ -16,17 +18,24 @@ namespace {
 constexpr char kInsertJob[] = R"sql(
 WITH made AS (
   INSERT INTO job (tenant_id, display_name, spec, model_id, train_dataset_id, eval_dataset_id, priority, max_attempts,
-                   deadline, request_id, request_sha256, stall)
+                   deadline, request_id, request_sha256, stall, worker_kind, memory_gib)
   SELECT $1, $2, $3, m.id, t.id, e.id, $7, $8, $9::double precision * interval '1 second', nullif($10, '')::uuid, $11,
-    coalesce(nullif($12::double precision, 0) * interval '1 second', interval '30 minutes')
+    coalesce(nullif($12::double precision, 0) * interval '1 second', interval '30 minutes'), $13::worker_kind, $14
   FROM model m, dataset t, dataset e
   WHERE m.tenant_id = $1 AND m.id = $4 AND t.tenant_id = $1 AND t.id = $5 AND e.tenant_id = $1 AND e.id = $6
   ON CONFLICT (tenant_id, request_id) DO NOTHING
-  RETURNING id, tenant_id, priority, create_time
+  RETURNING id, tenant_id, worker_kind, memory_gib, priority, create_time
 ), queued AS (
-  INSERT INTO job_ready (job_id, tenant_id, priority, create_time) SELECT id, tenant_id, priority, create_time FROM made
-)
-SELECT id FROM made)sql";
+  INSERT INTO job_ready (job_id, tenant_id, worker_kind, memory_gib, priority, create_time)
+  SELECT id, tenant_id, worker_kind, memory_gib, priority, create_time FROM made
+), )sql";
+
+// Locks the row of a tenant that has a limit, so that two creates do not share its last place.
+constexpr char kQueueLimit[] =
+    "SELECT max_queued FROM tenant WHERE id = $1 AND max_queued IS NOT NULL FOR NO KEY UPDATE";
+
+constexpr char kQueuedUpTo[] =
+    "SELECT count(*) FROM (SELECT 1 FROM job_ready WHERE tenant_id = $1 LIMIT $2) AS counted";
 
 // The queue's row is taken first, as a claim does it; the other order could deadlock with one.
 constexpr char kCancelPending[] = R"sql(
@@ -40,13 +49,27 @@ constexpr char kCancelRunning[] =
     "UPDATE job SET state = 'CANCELLING', cancel_time = now() WHERE id = $2 AND tenant_id = $1 AND state = 'RUNNING' "
     "RETURNING id";
 
-constexpr char kPositions[] =
-    "WITH place AS (SELECT job_id, row_number() OVER (ORDER BY priority, create_time, job_id) - 1 AS position FROM "
-    "job_ready) ";
-
 std::string SelectOne() {
   return absl::StrCat("SELECT ", kJobColumns, kQueuePosition,
                       ", j.request_sha256 FROM job j LEFT JOIN job_lease l ON l.job_id = j.id ");
+}
+
+absl::Status CheckQueueLimit(pqxx::transaction_base& transaction, const std::string& tenant_id) {
+  const pqxx::result limited = transaction.exec_params(kQueueLimit, tenant_id);
+  if (limited.empty()) return absl::OkStatus();
+  const auto limit = limited[0][0].as<int64_t>();
+  if (transaction.exec_params1(kQueuedUpTo, tenant_id, limit)[0].as<int64_t>() < limit) return absl::OkStatus();
+  return WithReason(
+      absl::ResourceExhaustedError(absl::StrCat("the tenant may have at most ", limit,
+                                                " queued job(s); wait for some to start, cancel some, or have the operator "
+                                                "raise the limit")),
+      "QUOTA_EXCEEDED");
+}
+
+std::string WorkerKindOf(const v1::Resources& resources) {
+  return v1::Resources::WorkerKind_Name(resources.worker_kind() == v1::Resources::WORKER_KIND_UNSPECIFIED
+                                            ? v1::Resources::ANY
+                                            : resources.worker_kind());
 }
 
 double SecondsOf(const google::protobuf::Duration& duration) {
@@ -62,21 +85,25 @@ void Notify(pqxx::transaction_base& transaction, const std::string& job_id) {
 absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key) {
   const v1::JobSpec& spec = job.spec();
   std::string id;
-  PACTORY_RETURN_IF_ERROR(database_.Transact("job.create", [&](pqxx::transaction_base& transaction) {
+  const absl::Status created = database_.Transact("job.create", [&](pqxx::transaction_base& transaction) {
+    PACTORY_RETURN_IF_ERROR(CheckQueueLimit(transaction, tenant_id));
     const pqxx::result made =
-        transaction.exec_params(kInsertJob, tenant_id, job.display_name(), BytesOf(spec), IdOf("models", spec.model()),
+        transaction.exec_params(absl::StrCat(kInsertJob, kJoinTheLine, "SELECT id FROM made"), tenant_id, job.display_name(), BytesOf(spec), IdOf("models", spec.model()),
                                 IdOf("datasets", spec.train_dataset()), IdOf("datasets", spec.eval_dataset()),
                                 spec.priority(), spec.max_attempts(), SecondsOf(spec.deadline()), key.id, key.sha256,
-                                SecondsOf(spec.stall()));
+                                SecondsOf(spec.stall()), WorkerKindOf(spec.resources()), spec.resources().memory_gib());
     if (made.empty()) return absl::OkStatus();
     id = made[0][0].as<std::string>();
     LogJobEvent(transaction, id, "CREATED");
     Notify(transaction, id);
     return absl::OkStatus();
-  }));
+  });
+  // The job that takes the last place may be this one, made by an earlier call.
+  if (!created.ok() && !absl::IsResourceExhausted(created)) return created;
   if (!id.empty()) return Get(tenant_id, id);
   PACTORY_ASSIGN_OR_RETURN(std::optional<v1::Job> earlier, FindByRequest(tenant_id, key));
   if (earlier.has_value()) return *std::move(earlier);
+  PACTORY_RETURN_IF_ERROR(created);
   return WithReason(absl::NotFoundError("the job's model or a dataset was deleted meanwhile"), "NOT_FOUND");
 }
 
@@ -103,6 +130,7 @@ absl::StatusOr<v1::Job> JobStore::Get(const std::string& tenant_id, const std::s
         statement.exec_params(absl::StrCat(SelectOne(), "WHERE j.tenant_id = $1 AND j.id = $2"), tenant_id, id);
     if (found.empty()) return JobNotFound(id);
     PACTORY_ASSIGN_OR_RETURN(job, JobOf(found[0]));
+    if (job.state() == v1::Job::PENDING) SetEstimatedStart(statement, id, job);
     return absl::OkStatus();
   }));
   return job;
@@ -120,9 +148,9 @@ absl::StatusOr<v1::ListJobsResponse> JobStore::List(const std::string& tenant_id
   v1::ListJobsResponse response;
   PACTORY_RETURN_IF_ERROR(database_.Query("job.list", [&](pqxx::transaction_base& statement) -> absl::Status {
     const pqxx::result rows =
-        statement.exec_params(absl::StrCat(kPositions, "SELECT ", kJobColumns,
-                                           "place.position FROM job j LEFT JOIN job_lease l ON l.job_id = j.id "
-                                           "LEFT JOIN place ON place.job_id = j.id WHERE j.tenant_id = $1 "
+        statement.exec_params(absl::StrCat("SELECT ", kJobColumns,
+                                           "NULL::bigint FROM job j LEFT JOIN job_lease l ON l.job_id = j.id "
+                                           "WHERE j.tenant_id = $1 "
                                            "AND (j.create_time, j.id) < (" PACTORY_TIME(
                                                "$2") ", $3::uuid) "
                                                      "AND ($5 = '' OR j.state::text = ANY (string_to_array($5, ','))) "

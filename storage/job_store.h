@@ -23,16 +23,17 @@ class JobStore {
   explicit JobStore(Database* database) : database_(*database) {}
 
   /// Queues a job whose spec is complete. The same request key returns the job made first, another content under its id
-  /// INVALID_ARGUMENT. NOT_FOUND where its model or a dataset is gone.
+  /// INVALID_ARGUMENT. NOT_FOUND where its model or a dataset is gone; RESOURCE_EXHAUSTED with reason `QUOTA_EXCEEDED` where
+  /// the tenant has as many queued jobs as it may.
   absl::StatusOr<v1::Job> Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key);
 
   /// Returns the job made by an earlier call with this key; nullopt where there was none.
   absl::StatusOr<std::optional<v1::Job>> FindByRequest(const std::string& tenant_id, const RequestKey& key);
 
-  /// Returns one job with its queue position; NOT_FOUND, the same for one of another tenant.
+  /// Returns one job, while it is queued with its place and the estimate of its start; NOT_FOUND, the same for one of another tenant.
   absl::StatusOr<v1::Job> Get(const std::string& tenant_id, const std::string& id);
 
-  /// Returns jobs, newest first; of all states where `states` is empty.
+  /// Returns jobs, newest first, without places in the queue; of all states where `states` is empty.
   absl::StatusOr<v1::ListJobsResponse> List(const std::string& tenant_id, const PageRequest& page,
                                             const std::vector<v1::Job::State>& states);
 

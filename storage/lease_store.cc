@@ -8,34 +8,17 @@
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
+#include "storage/claim_statement.h"
 #include "storage/job_rows.h"
+#include "storage/tenant_share.h"
 
 namespace pactory {
 namespace {
 
-// One statement is one transaction: the job leaves the queue, starts and is leased, or none of it.
-constexpr char kClaim[] = R"sql(
-WITH first AS MATERIALIZED (
-  SELECT job_id FROM job_ready WHERE ready_time <= now()
-  ORDER BY priority, create_time, job_id LIMIT 1 FOR UPDATE SKIP LOCKED
-), taken AS (
-  DELETE FROM job_ready USING first WHERE job_ready.job_id = first.job_id RETURNING job_ready.job_id
-), started AS (
-  UPDATE job SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, worker_id = $1::uuid,
-    start_time = now(), progress = NULL
-  FROM taken WHERE job.id = taken.job_id AND job.state = 'PENDING' RETURNING job.*
-), leased AS (
-  INSERT INTO job_lease (job_id, fence, tenant_id, worker_id, lease_until, deadline_time, stall, stall_time)
-  SELECT id, fence, tenant_id, worker_id, now() + $2::interval, now() + deadline, stall, now() + stall FROM started
-), logged AS (
-  INSERT INTO job_event (job_id, kind, fence, worker_id) SELECT id, 'LEASED', fence, worker_id FROM started
-)
-)sql";
-
 constexpr char kClaimed[] = R"sql(
 NULL::bigint, j.fence, mb.sha256, mb.size_bytes, tb.sha256, tb.size_bytes, t.format, eb.sha256, eb.size_bytes, e.format,
-cb.sha256, j.checkpoint_step
-FROM started j LEFT JOIN job_lease l ON l.job_id = j.id
+cb.sha256, j.checkpoint_step, owner.max_running IS NULL OR share.running <= owner.max_running
+FROM started j CROSS JOIN share JOIN tenant owner ON owner.id = j.tenant_id LEFT JOIN job_lease l ON l.job_id = j.id
 LEFT JOIN model m ON m.id = j.model_id LEFT JOIN blob mb ON mb.id = m.blob_id
 LEFT JOIN dataset t ON t.id = j.train_dataset_id LEFT JOIN blob tb ON tb.id = t.blob_id
 LEFT JOIN dataset e ON e.id = j.eval_dataset_id LEFT JOIN blob eb ON eb.id = e.blob_id
@@ -46,12 +29,12 @@ constexpr char kHeartbeat[] = R"sql(
 WITH beat AS (
   UPDATE job_lease SET lease_until = now() + $3::interval, heartbeat_time = now(),
     stall_time = CASE WHEN progress IS DISTINCT FROM $4 THEN now() + stall ELSE stall_time END, progress = $4
-  WHERE job_id = $1 AND fence = $2 RETURNING job_id, worker_id
+  WHERE job_id = $1 AND fence = $2 RETURNING job_id, worker_id, preempted
 ), seen AS (
   UPDATE worker SET last_seen_time = now() FROM beat
   WHERE worker.id = beat.worker_id AND worker.last_seen_time < now() - interval '5 s'
 )
-SELECT job.state = 'CANCELLING' FROM beat JOIN job ON job.id = beat.job_id)sql";
+SELECT job.state = 'CANCELLING', beat.preempted FROM beat JOIN job ON job.id = beat.job_id)sql";
 
 // The checkpoint before it is put down for removal.
 constexpr char kCheckpoint[] = R"sql(
@@ -70,7 +53,8 @@ WITH held AS (
 )
 SELECT id FROM changed)sql";
 
-constexpr char kDropLease[] = "DELETE FROM job_lease WHERE job_id = $1 AND fence = $2 RETURNING tenant_id, progress";
+constexpr char kDropLease[] =
+    "DELETE FROM job_lease WHERE job_id = $1 AND fence = $2 RETURNING tenant_id, progress, charged, preempted";
 
 // Locked until the commit, so that a cancel comes before the outcome is decided or finds the job ended. The lease's row
 // is always taken before the job's; the other order could deadlock.
@@ -98,8 +82,9 @@ ON CONFLICT (blob_id) DO UPDATE SET time = now())sql";
 
 // With jitter, so that the jobs of a host that failed do not come back together.
 constexpr char kRequeue[] = R"sql(
-INSERT INTO job_ready (job_id, tenant_id, priority, create_time, ready_time)
-SELECT id, tenant_id, priority, create_time, now() + $2::interval * (0.5 + random() / 2) FROM job WHERE id = $1)sql";
+INSERT INTO job_ready (job_id, tenant_id, worker_kind, memory_gib, priority, create_time, ready_time)
+SELECT id, tenant_id, worker_kind, memory_gib, priority, create_time, now() + $2::interval * (0.5 + random() / 2)
+FROM job WHERE id = $1)sql";
 
 constexpr char kPublish[] = R"sql(
 INSERT INTO artifact (job_id, name, fence, blob_id, media_type)
@@ -114,12 +99,35 @@ WITH expired AS (
   ORDER BY lease_until LIMIT 100 FOR UPDATE SKIP LOCKED
 )
 DELETE FROM job_lease l USING expired x WHERE l.job_id = x.job_id AND l.fence = x.fence
-RETURNING l.job_id, l.fence, l.progress, l.lease_until < now(), l.stall_time < now())sql";
+RETURNING l.job_id, l.fence, l.progress, l.lease_until < now(), l.stall_time < now(), l.tenant_id, l.charged)sql";
 
 // Whatever could have run out while no heartbeat got through.
 constexpr char kExtendAll[] = R"sql(
 UPDATE job_lease SET lease_until = greatest(lease_until, now() + $1::interval),
   stall_time = greatest(stall_time, now() + $1::interval), deadline_time = greatest(deadline_time, now()))sql";
+
+// Of each tenant whose most urgent job has waited for so long, one running job: the least urgent, and of those the one that
+// loses least. Not where one of the tenant's is on its way already, nor where its worker is none for the job that waits.
+constexpr char kPreempt[] = R"sql(
+WITH RECURSIVE line AS (
+  (SELECT tenant_id, worker_kind, memory_gib, priority, ready_time FROM job_ready
+   ORDER BY tenant_id, worker_kind, memory_gib, priority, create_time, job_id LIMIT 1)
+  UNION ALL
+  SELECT next.* FROM line CROSS JOIN LATERAL (
+    SELECT r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.ready_time FROM job_ready r
+    WHERE (r.tenant_id, r.worker_kind, r.memory_gib) > (line.tenant_id, line.worker_kind, line.memory_gib)
+    ORDER BY r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.create_time, r.job_id LIMIT 1) next
+), victim AS (
+  SELECT DISTINCT ON (line.tenant_id) l.job_id, l.fence
+  FROM line JOIN job_lease l ON l.tenant_id = line.tenant_id JOIN job j ON j.id = l.job_id JOIN worker w ON w.id = l.worker_id
+  WHERE line.ready_time < now() - $1::interval AND j.state = 'RUNNING' AND j.priority > line.priority
+    AND (line.worker_kind = 'ANY' OR (line.worker_kind = 'GPU') = w.gpu)
+    AND (line.memory_gib = 0 OR line.memory_gib <= l.memory_gib + w.job_memory_gib -
+      (SELECT sum(o.memory_gib) FROM job_lease o WHERE o.worker_id = w.id))
+    AND NOT EXISTS (SELECT 1 FROM job_lease o WHERE o.tenant_id = line.tenant_id AND o.preempted)
+  ORDER BY line.tenant_id, line.priority, j.priority DESC, j.start_time DESC
+)
+UPDATE job_lease l SET preempted = true FROM victim v WHERE l.job_id = v.job_id AND l.fence = v.fence RETURNING l.job_id)sql";
 
 v1::BlobRef RefOf(const pqxx::field& sha256, const pqxx::field& size, const std::string& format) {
   v1::BlobRef ref;
@@ -174,8 +182,8 @@ absl::Status CheckEndedBefore(pqxx::transaction_base& transaction, const LeaseRe
 }
 
 absl::Status Publish(pqxx::transaction_base& transaction, const LeaseRef& lease, const std::string& tenant_id,
-                     const v1::FinishJobRequest::Succeeded& succeeded) {
-  for (const v1::Artifact& artifact : succeeded.artifacts()) {
+                     const google::protobuf::RepeatedPtrField<v1::Artifact>& artifacts) {
+  for (const v1::Artifact& artifact : artifacts) {
     const pqxx::result published = transaction.exec_params(kPublish, lease.job_id, lease.fence, artifact.name(), tenant_id,
                                                            IdOf("blobs", artifact.blob()), artifact.media_type());
     if (published.empty()) {
@@ -211,14 +219,22 @@ absl::StatusOr<absl::Duration> EndAttempt(pqxx::transaction_base& transaction, c
 
 absl::StatusOr<std::optional<v1::Lease>> LeaseStore::Claim(const std::string& worker_id) {
   std::optional<v1::Lease> lease;
-  PACTORY_RETURN_IF_ERROR(
+  bool over_limit = false;
+  const absl::Status status =
       database_.TransactRepeatable("lease.claim", [&](pqxx::transaction_base& transaction) -> absl::Status {
-        const pqxx::result claimed = transaction.exec_params(absl::StrCat(kClaim, "SELECT ", kJobColumns, kClaimed),
-                                                             worker_id, IntervalOf(term_));
+        // Two slots of one worker must not both count on its last memory.
+        transaction.exec_params("SELECT 1 FROM worker WHERE id = $1 AND slots > 1 FOR NO KEY UPDATE", worker_id);
+        const pqxx::result claimed = transaction.exec_params(
+            absl::StrCat(kClaimFirst, kChargeTheStart, "SELECT ", kJobColumns, kClaimed), worker_id, IntervalOf(term_));
         if (claimed.empty()) return absl::OkStatus();
+        over_limit = !claimed[0][26].as<bool>();
+        if (over_limit) return absl::AbortedError("another claim took the tenant's last place");
         PACTORY_ASSIGN_OR_RETURN(lease, LeaseOf(claimed[0]));
         return absl::OkStatus();
-      }));
+      });
+  // Rolled back: the job stands in the queue as before, and the next look at it sees the tenant at its limit.
+  if (over_limit) return std::nullopt;
+  PACTORY_RETURN_IF_ERROR(status);
   return lease;
 }
 
@@ -229,6 +245,7 @@ absl::StatusOr<v1::HeartbeatResponse> LeaseStore::Heartbeat(const LeaseRef& leas
         statement.exec_params(kHeartbeat, lease.job_id, lease.fence, IntervalOf(term_), BytesOf(progress));
     if (beat.empty()) return LeaseLost(lease);
     response.set_cancel_requested(beat[0][0].as<bool>());
+    response.set_release_requested(beat[0][1].as<bool>());
     return absl::OkStatus();
   }));
   return response;
@@ -288,12 +305,17 @@ absl::StatusOr<FinishedJob> LeaseStore::End(const LeaseRef& lease, AttemptEnd en
                   "a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/", lease.job_id)),
               "NOT_CANCELLED");
         }
-        const JobOutcome outcome = OutcomeOf(end, request.failed(), job, retry_wait_);
-        if (outcome.state == v1::Job::SUCCEEDED) {
-          PACTORY_RETURN_IF_ERROR(
-              Publish(transaction, lease, dropped[0][0].as<std::string>(), request.succeeded()));
+        JobOutcome outcome = OutcomeOf(end, request.failed(), job, retry_wait_);
+        if (outcome.event == "RELEASED" && dropped[0][3].as<bool>()) outcome.event = "PREEMPTED";
+        if (outcome.state == v1::Job::SUCCEEDED || outcome.state == v1::Job::FAILED) {
+          const auto& artifacts =
+              outcome.state == v1::Job::SUCCEEDED ? request.succeeded().artifacts() : request.failed_artifacts();
+          PACTORY_RETURN_IF_ERROR(Publish(transaction, lease, dropped[0][0].as<std::string>(), artifacts));
         }
         PACTORY_ASSIGN_OR_RETURN(finished.ran, EndAttempt(transaction, lease, progress, outcome));
+        SettleShares(transaction, {{.tenant_id = dropped[0][0].as<std::string>(),
+                                    .charged = dropped[0][2].as<double>(),
+                                    .ran = absl::ToDoubleSeconds(finished.ran)}});
         finished.state = outcome.state;
         if (outcome.event == "RETRIED") finished.retried = FailureClassOf(request.failed().reason());
         return absl::OkStatus();
@@ -310,6 +332,7 @@ absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap() {
         // From here on now() stands. A database that took long to come this far answered no heartbeat either.
         transaction.exec1("SELECT now()");
         if (absl::Now() - start > term_ / 4) return absl::UnavailableError("the database stood still");
+        std::vector<EndedAttempt> ended;
         for (const auto& row : transaction.exec_params(kReap, IntervalOf(term_))) {
           const LeaseRef lease = {row[0].as<std::string>(), row[1].as<int64_t>()};
           v1::Progress progress;
@@ -321,12 +344,25 @@ absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap() {
           if (held.empty()) continue;
           PACTORY_ASSIGN_OR_RETURN(const EndingJob job, EndingJobOf(held[0]));
           const JobOutcome outcome = OutcomeOf(end, v1::JobError(), job, retry_wait_);
-          PACTORY_RETURN_IF_ERROR(EndAttempt(transaction, lease, progress, outcome).status());
+          PACTORY_ASSIGN_OR_RETURN(const absl::Duration ran, EndAttempt(transaction, lease, progress, outcome));
+          ended.push_back({.tenant_id = row[5].as<std::string>(),
+                           .charged = row[6].as<double>(),
+                           .ran = absl::ToDoubleSeconds(ran)});
           reaped.push_back({.id = lease.job_id, .end = end, .state = outcome.state, .detail = outcome.detail});
         }
+        SettleShares(transaction, ended);
         return absl::OkStatus();
       }));
   return reaped;
+}
+
+absl::StatusOr<std::vector<std::string>> LeaseStore::Preempt(absl::Duration waited) {
+  std::vector<std::string> jobs;
+  PACTORY_RETURN_IF_ERROR(database_.Query("lease.preempt", [&](pqxx::transaction_base& statement) {
+    for (const auto& row : statement.exec_params(kPreempt, IntervalOf(waited))) jobs.push_back(row[0].as<std::string>());
+    return absl::OkStatus();
+  }));
+  return jobs;
 }
 
 absl::Status LeaseStore::ExtendAll() {

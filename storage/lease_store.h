@@ -47,8 +47,9 @@ class LeaseStore {
 
   absl::Duration term() const { return term_; }
 
-  /// Leases the first job of the queue to a worker; nullopt where the queue is empty. NOT_FOUND for a worker that is
-  /// not registered.
+  /// Leases the next job that a worker can serve: of the tenant that had least of the workers by its weight (tenant_share.h),
+  /// is within its limit of running jobs, and has a job that fits the worker's kind and free memory; there by priority and
+  /// age. nullopt where there is none, as for a worker that is not registered.
   absl::StatusOr<std::optional<v1::Lease>> Claim(const std::string& worker_id);
 
   /// Extends a lease and stores progress, which keeps the job from counting as stalled where it is new; returns whether
@@ -65,8 +66,9 @@ class LeaseStore {
   /// Gives a job back to the queue; a cancelled one ends.
   absl::Status Release(const LeaseRef& lease);
 
-  /// Ends an attempt in one transaction: publishes the artifacts with the state SUCCEEDED, or fails the job or queues it
-  /// again as OutcomeOf says. A job that was cancelled ends CANCELLED and publishes nothing, whatever the worker brings.
+  /// Ends an attempt in one transaction: publishes the artifacts with the state SUCCEEDED, or the report with FAILED, or
+  /// queues the job again, as OutcomeOf says. A job that was cancelled ends CANCELLED and publishes nothing, whatever the
+  /// worker brings.
   /// The same outcome again is OK: the first answer may have been lost. FAILED_PRECONDITION where an artifact's blob is
   /// not whole, or for `cancelled` without a cancel.
   absl::StatusOr<FinishedJob> Finish(const LeaseRef& lease, const v1::FinishJobRequest& request);
@@ -75,6 +77,10 @@ class LeaseStore {
   /// by a whole lease term; at most 100. OutcomeOf says what becomes of them. UNAVAILABLE where the database is so slow
   /// that workers may have been heard of too late.
   absl::StatusOr<std::vector<ReapedJob>> Reap();
+
+  /// Asks for the return of running jobs whose tenant has a more urgent one that has waited for `waited`: at most one of each
+  /// tenant at a time. Returns their ids; the workers hear of it with their next heartbeat.
+  absl::StatusOr<std::vector<std::string>> Preempt(absl::Duration waited);
 
   /// Gives every lease one fresh term: after an outage of the server or the database nobody could send a heartbeat.
   absl::Status ExtendAll();

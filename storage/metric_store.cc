@@ -24,10 +24,13 @@ FROM held, unnest($4::text[], $5::bigint[], $6::double precision[], $7::bigint[]
   AS m (name, step, value, micros, place)
 ORDER BY m.place)sql";
 
+// Only the days that the job may have metrics of are looked at.
+#define PACTORY_DAYS_OF_JOB "m.day >= (SELECT (create_time AT TIME ZONE 'utc')::date FROM job WHERE id = $1) "
+
 constexpr char kList[] =
     "SELECT m.name, m.step, m.value, " PACTORY_MICROS("m.time") ", m.sequence "
     "FROM job_metric m JOIN job j ON j.id = m.job_id AND j.fence = m.fence "
-    "WHERE m.job_id = $1 AND m.sequence > $2 AND starts_with(m.name, $4) ORDER BY m.sequence LIMIT $3";
+    "WHERE m.job_id = $1 AND " PACTORY_DAYS_OF_JOB "AND m.sequence > $2 AND starts_with(m.name, $4) ORDER BY m.sequence LIMIT $3";
 
 v1::Metric MetricOf(const pqxx::row& row) {
   v1::Metric metric;
@@ -74,8 +77,8 @@ absl::StatusOr<MetricsSince> MetricStore::ReadSince(const std::string& job_id, i
   since.sequence = after_sequence;
   PACTORY_RETURN_IF_ERROR(database_.Query("metric.since", [&](pqxx::transaction_base& statement) {
     const pqxx::result rows = statement.exec_params(
-        "SELECT name, step, value, " PACTORY_MICROS("time") ", sequence FROM job_metric "
-        "WHERE job_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+        "SELECT m.name, m.step, m.value, " PACTORY_MICROS("m.time") ", m.sequence FROM job_metric m "
+        "WHERE m.job_id = $1 AND " PACTORY_DAYS_OF_JOB "AND m.sequence > $2 ORDER BY m.sequence LIMIT $3",
         job_id, after_sequence, limit);
     for (const auto& row : rows) {
       since.metrics.push_back(MetricOf(row));

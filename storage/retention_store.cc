@@ -10,18 +10,24 @@ namespace {
 
 // Rows of a batch: few enough that a sweep holds no lock for long.
 constexpr char kJobs[] = R"sql(
-DELETE FROM job WHERE id IN (
-  SELECT id FROM job WHERE end_time < now() - $1::interval ORDER BY end_time LIMIT 100)
-RETURNING id)sql";
-
-constexpr char kMetrics[] = R"sql(
-WITH old AS (
-  SELECT id FROM job WHERE end_time < now() - $1::interval AND EXISTS (SELECT 1 FROM job_metric WHERE job_id = job.id)
-  LIMIT 20
-), gone AS (
-  DELETE FROM job_metric USING old WHERE job_id = old.id
+WITH gone AS (
+  DELETE FROM job WHERE id IN (
+    SELECT id FROM job WHERE end_time < now() - $1::interval ORDER BY end_time LIMIT 100)
+  RETURNING id
+), metrics AS (
+  DELETE FROM job_metric USING gone WHERE job_id = gone.id
 )
-SELECT id FROM old)sql";
+SELECT id FROM gone)sql";
+
+constexpr char kMakeMetricDays[] =
+    "SELECT make_metric_days((now() AT TIME ZONE 'utc')::date, (now() AT TIME ZONE 'utc')::date + 7)";
+
+// A day's table may go when the last moment of the day is old enough.
+constexpr char kOldMetricDays[] = R"sql(
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'job_metric'::regclass
+  AND to_date(right(c.relname, 8), 'YYYYMMDD') + 1 <= (now() AT TIME ZONE 'utc') - $1::interval
+ORDER BY c.relname)sql";
 
 constexpr char kEvents[] = R"sql(
 WITH old AS (
@@ -52,10 +58,33 @@ absl::StatusOr<int64_t> RetentionStore::RemoveInBatches(const char* name, const 
   return removed;
 }
 
+absl::Status RetentionStore::MakeMetricDays() {
+  return database_.TransactRepeatable("sweep.make_metric_days", [](pqxx::transaction_base& transaction) {
+    transaction.exec(kMakeMetricDays);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<int64_t> RetentionStore::DropMetricDays(absl::Duration age) {
+  int64_t dropped = 0;
+  if (age == absl::InfiniteDuration()) return dropped;
+  PACTORY_RETURN_IF_ERROR(
+      database_.TransactRepeatable("sweep.metrics", [&](pqxx::transaction_base& transaction) {
+        // The drop waits for readers, and everybody else would wait behind it; the next sweep tries again.
+        transaction.exec("SET LOCAL lock_timeout = '2s'");
+        const pqxx::result days = transaction.exec_params(kOldMetricDays, IntervalOf(age));
+        for (const auto& day : days) transaction.exec("DROP TABLE " + transaction.quote_name(day[0].as<std::string>()));
+        dropped = static_cast<int64_t>(days.size());
+        return absl::OkStatus();
+      }));
+  return dropped;
+}
+
 absl::StatusOr<SweepReport> RetentionStore::Sweep(const RetentionSettings& settings) {
   SweepReport report;
   PACTORY_ASSIGN_OR_RETURN(report.jobs, RemoveInBatches("sweep.jobs", kJobs, settings.jobs));
-  PACTORY_ASSIGN_OR_RETURN(report.metrics, RemoveInBatches("sweep.metrics", kMetrics, settings.metrics));
+  PACTORY_RETURN_IF_ERROR(MakeMetricDays());
+  PACTORY_ASSIGN_OR_RETURN(report.metric_days, DropMetricDays(settings.metrics));
   PACTORY_ASSIGN_OR_RETURN(report.events, RemoveInBatches("sweep.events", kEvents, settings.events));
   PACTORY_ASSIGN_OR_RETURN(report.workers, RemoveInBatches("sweep.workers", kWorkers, settings.workers));
   PACTORY_ASSIGN_OR_RETURN(report.checkpoints, blobs_.CollectCheckpoints(settings.old_checkpoints));

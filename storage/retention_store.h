@@ -16,7 +16,7 @@ namespace pactory {
 struct RetentionSettings {
   /// Jobs with their artifacts, after their end. Infinite: for ever.
   absl::Duration jobs = absl::InfiniteDuration();
-  /// Metrics of jobs, after the job's end.
+  /// Metrics, after they were stored; whole days (UTC) go.
   absl::Duration metrics = absl::Hours(90 * 24);
   /// History of jobs, after the job's end.
   absl::Duration events = absl::Hours(365 * 24);
@@ -29,10 +29,10 @@ struct RetentionSettings {
   absl::Duration workers = absl::Hours(30 * 24);
 };
 
-/// How many rows (of metrics and history: jobs whose rows) a sweep removed.
+/// How many rows (of history: jobs whose rows; of metrics: days) a sweep removed.
 struct SweepReport {
   int64_t jobs = 0;
-  int64_t metrics = 0;
+  int64_t metric_days = 0;
   int64_t events = 0;
   int64_t blobs = 0;
   int64_t checkpoints = 0;
@@ -47,7 +47,11 @@ class RetentionStore {
   /// Removes what is older than `settings` say, in small transactions. What is used meanwhile stays.
   absl::StatusOr<SweepReport> Sweep(const RetentionSettings& settings);
 
+  /// Makes the tables of the metrics of this day and the next seven. For the start of a server; each sweep does it too.
+  absl::Status MakeMetricDays();
+
  private:
+  absl::StatusOr<int64_t> DropMetricDays(absl::Duration age);
   absl::StatusOr<int64_t> RemoveInBatches(const char* name, const char* sql, absl::Duration age);
 
   Database& database_;

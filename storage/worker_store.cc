@@ -1,5 +1,6 @@
 #include "storage/worker_store.h"
 
+#include <algorithm>
 #include <pqxx/pqxx>
 
 #include "absl/strings/str_cat.h"
@@ -12,9 +13,10 @@ namespace pactory {
 namespace {
 
 constexpr char kRegister[] = R"sql(
-INSERT INTO worker (id, display_name, capabilities) VALUES ($1, $2, $3)
+INSERT INTO worker (id, display_name, capabilities, gpu, job_memory_gib, slots) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, capabilities = excluded.capabilities,
-  register_time = now(), last_seen_time = now())sql";
+  gpu = excluded.gpu, job_memory_gib = excluded.job_memory_gib, slots = excluded.slots, register_time = now(),
+  last_seen_time = now())sql";
 
 constexpr char kListLive[] =
     "SELECT w.id, w.display_name, w.capabilities, " PACTORY_MICROS("w.last_seen_time")
@@ -25,7 +27,9 @@ constexpr char kListLive[] =
 
 absl::Status WorkerStore::Register(const std::string& id, const v1::Worker& worker) {
   return database_.Query("worker.register", [&](pqxx::transaction_base& statement) {
-    statement.exec_params0(kRegister, id, worker.display_name(), BytesOf(worker.capabilities()));
+    const v1::WorkerCapabilities& capabilities = worker.capabilities();
+    statement.exec_params0(kRegister, id, worker.display_name(), BytesOf(capabilities), !capabilities.gpus().empty(),
+                           capabilities.job_memory_gib(), std::max(1, capabilities.slots()));
     return absl::OkStatus();
   });
 }

@@ -11,6 +11,12 @@
 namespace pactory::quant {
 namespace {
 
+const std::vector<OutputFile>& ReportFiles() {
+  static const auto& files = *new std::vector<OutputFile>{
+      {"report.json", "application/json"}, {"report.html", "text/html"}, {"manifest.json", "application/json"}};
+  return files;
+}
+
 absl::Status MakeOutputDir(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
@@ -50,11 +56,19 @@ absl::StatusOr<PipelineResult> RunPipeline(const QuantizationJob& job, JobListen
   state.report.job = job.name;
   PACTORY_RETURN_IF_ERROR(RunStages(state));
   state.meter.Finish();
-  return PipelineResult{.report = std::move(state.report),
-                        .files = {{"model.int8.onnx", "application/octet-stream"},
-                                  {"report.json", "application/json"},
-                                  {"report.html", "text/html"},
-                                  {"manifest.json", "application/json"}}};
+  PipelineResult result = {.report = std::move(state.report),
+                           .files = {{"model.int8.onnx", "application/octet-stream"}}};
+  result.files.insert(result.files.end(), ReportFiles().begin(), ReportFiles().end());
+  return result;
+}
+
+std::vector<OutputFile> WrittenReports(const std::string& output_dir) {
+  std::vector<OutputFile> written;
+  for (const OutputFile& file : ReportFiles()) {
+    std::error_code error;
+    if (std::filesystem::is_regular_file(absl::StrCat(output_dir, "/", file.name), error)) written.push_back(file);
+  }
+  return written;
 }
 
 }  // namespace pactory::quant

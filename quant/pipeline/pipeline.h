@@ -26,4 +26,7 @@ struct PipelineResult {
 /// CANCELLED where the listener asked for the end. With GATE_FAILED after training the report's files are there all the same.
 absl::StatusOr<PipelineResult> RunPipeline(const QuantizationJob& job, JobListener& listener);
 
+/// Returns the report's files that a job left in its `output_dir`, as one does that failed a gate after training.
+std::vector<OutputFile> WrittenReports(const std::string& output_dir);
+
 }  // namespace pactory::quant

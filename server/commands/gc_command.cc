@@ -15,7 +15,7 @@ absl::Status RunGc(const std::string& database_url, const RetentionSettings& set
   BlobChunks chunks(database->connection_string(), 1);
   BlobStore blobs(database.get(), &chunks);
   PACTORY_ASSIGN_OR_RETURN(const SweepReport report, RetentionStore(database.get(), &blobs).Sweep(settings));
-  const nlohmann::ordered_json removed = {{"jobs", report.jobs},   {"metrics", report.metrics},
+  const nlohmann::ordered_json removed = {{"jobs", report.jobs},   {"metric_days", report.metric_days},
                                           {"events", report.events}, {"blobs", report.blobs},
                                           {"checkpoints", report.checkpoints}, {"workers", report.workers}};
   if (format == ReportFormat::kJson) {

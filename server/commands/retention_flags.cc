@@ -17,7 +17,7 @@ void AddRetentionFlags(CLI::App* app, RetentionFlags& flags) {
       ->envname("PACTORY_KEEP_JOBS_DAYS")
       ->check(CLI::Range(0.0, kMostDays))
       ->capture_default_str();
-  app->add_option("--keep-metrics-days", flags.metric_days, "Metrics, after the end of their job; 0 keeps them")
+  app->add_option("--keep-metrics-days", flags.metric_days, "Metrics, in whole days after they were stored; 0 keeps them")
       ->envname("PACTORY_KEEP_METRICS_DAYS")
       ->check(CLI::Range(0.0, kMostDays))
       ->capture_default_str();

@@ -1,15 +1,18 @@
-#!/usr/bin/python3
-"""A trainer for volume: does a job with the seed SCRIPTED by a script in a moment, and gives any other to the real one.
+#!/usr/bin/python3 -SE
+"""A trainer for volume: does a job with the seed SCRIPTED by a script in a moment, runs on for ever and deaf to SIGTERM with the
+seed STUBBORN, and gives any other to the real one.
 
 Some scripted jobs fail, for a reason that is tried again or for one that is not; some hang until they are taken back.
 """
 import os
 import pathlib
 import random
+import signal
 import sys
 import time
 
 SCRIPTED = 424242
+STUBBORN = 434343
 
 
 def varint(number):
@@ -34,8 +37,10 @@ def progress(step):
     send(1, text(1, "train") + varint(2 << 3) + varint(step) + varint(3 << 3) + varint(10))
 
 
-def fail(reason):
-    send(5, text(1, reason) + text(2, "as scripted"))
+def fail(reason, *files):
+    event = text(5, text(1, reason) + text(2, "as scripted")) + b"".join(
+        text(6, text(1, name) + text(2, "application/json")) for name in files)
+    os.write(3, varint(len(event)) + event)
     sys.exit(1)
 
 
@@ -49,6 +54,15 @@ def run_real_trainer(job):
     os.execv(program, [program, *sys.argv[1:]])
 
 
+def run_for_ever():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    step = 0
+    while True:
+        step += 1
+        progress(step)
+        time.sleep(1)
+
+
 def run_script():
     choice = random.random()
     for step in range(1, 4):
@@ -60,11 +74,14 @@ def run_script():
         fail("INTERNAL")
     if choice < 0.14:
         sys.exit(7)
-    if choice < 0.155:
+    if choice < 0.17:
+        pathlib.Path("output/report.json").write_bytes(os.urandom(300))
+        fail("GATE_FAILED", "report.json")
+    if choice < 0.185:
         while True:
             time.sleep(60)
     # Bytes of its own for each attempt: two publications could not hide behind equal files.
-    pathlib.Path("output/result.bin").write_bytes(os.urandom(random.choice([100, 5000, 1500000])))
+    pathlib.Path("output/result.bin").write_bytes(os.urandom(random.choice([100, 5000, 60000])))
     send(4, text(1, text(1, "result.bin") + text(2, "application/octet-stream")))
 
 
@@ -75,8 +92,11 @@ def main():
     # Field 13 of TrainingConfig.
     if varint(13 << 3) + varint(SCRIPTED) in job:
         run_script()
+    elif varint(13 << 3) + varint(STUBBORN) in job:
+        run_for_ever()
     else:
         run_real_trainer(job)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,15 +1,16 @@
-"""A TCP proxy that can cut all its connections, refuse new ones, and hold bytes back for a while."""
+"""A TCP proxy that can cut all its connections, refuse new ones, hold bytes back for a while, and swallow answers."""
 import asyncio
 import threading
 
 
 class FaultProxy:
-    """Forwards to host:port from a port of its own, on a thread of its own."""
+    """Forwards to host:port, or to the path of a Unix socket, from a port of its own, on a thread of its own."""
 
     def __init__(self, target):
-        self.host, port = target.rsplit(":", 1)
-        self.target_port = int(port)
+        self.target = target
         self.delay = 0.0
+        # Answers are lost from then on: every connection is to be cut before it is false again.
+        self.swallow = False
         self.refuse = False
         self.writers = set()
         self.loop = asyncio.new_event_loop()
@@ -30,18 +31,26 @@ class FaultProxy:
             writer.transport.abort()
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection(self.host, self.target_port)
+            far_reader, far_writer = await self.connect()
         except OSError:
             writer.transport.abort()
             return
-        await asyncio.gather(self.pump(reader, far_writer), self.pump(far_reader, writer))
+        await asyncio.gather(self.pump(reader, far_writer, False), self.pump(far_reader, writer, True))
 
-    async def pump(self, reader, writer):
+    async def connect(self):
+        if self.target.startswith("/"):
+            return await asyncio.open_unix_connection(self.target)
+        host, port = self.target.rsplit(":", 1)
+        return await asyncio.open_connection(host, int(port))
+
+    async def pump(self, reader, writer, answers):
         self.writers.add(writer)
         try:
             while data := await reader.read(65536):
                 if self.delay:
                     await asyncio.sleep(self.delay)
+                if answers and self.swallow:
+                    continue
                 writer.write(data)
                 await writer.drain()
             writer.close()

@@ -14,7 +14,7 @@ LEASE_SECONDS = 8
 
 
 class Faults:
-    """Harms one world (chaos_run.World). `excuses` tells which workers could lose their leases when."""
+    """Harms one world (world.World). `excuses` tells which workers could lose their leases when."""
 
     def __init__(self, world, rng):
         self.world = world
@@ -23,8 +23,9 @@ class Faults:
 
     def all(self):
         return [self.kill_trainer, self.kill_agent, self.stop_agent_briefly, self.stop_agent_for_long, self.stop_trainer,
-                self.kill_server, self.stop_server, self.restart_postgres, self.terminate_backends, self.idle_connections,
-                self.hold_transaction, self.cut_network, self.delay_network]
+                self.kill_server, self.stop_server, self.stop_second_server, self.restart_postgres, self.terminate_backends,
+                self.idle_connections, self.hold_transaction, self.cut_network, self.delay_network, self.cut_database,
+                self.delay_database]
 
     def excuse(self, worker, begin, end):
         # A lease that was not renewed runs out one term later, and the reaper comes after that.
@@ -68,21 +69,36 @@ class Faults:
         self.excuse(agent.worker_id(), begin, time.time())
 
     def kill_server(self):
-        self.world.service.kill(self.world.service.server_pid())
-        self.world.service.up()
+        if self.rng.random() < 0.5:
+            self.world.second.kill()
+        else:
+            self.world.service.kill(self.world.service.server_pid())
+        self.world.up()
 
     def stop_server(self):
-        pid = self.world.service.server_pid()
-        kill(pid, signal.SIGSTOP)
+        """Both stand still, as their host does: with one of two, the other would take its agents' jobs."""
+        self.stand_still([self.world.service.server_pid(), self.world.second.process.pid])
+
+    def stop_second_server(self):
+        """The other server goes on, and takes back what it does not hear of."""
+        begin = time.time()
+        self.stand_still([self.world.second.process.pid])
+        for agent in self.world.agents_of_second():
+            self.excuse(agent.worker_id(), begin, time.time())
+
+    def stand_still(self, pids):
+        for pid in pids:
+            kill(pid, signal.SIGSTOP)
         time.sleep(LEASE_SECONDS * 1.2)
-        kill(pid, signal.SIGCONT)
+        for pid in pids:
+            kill(pid, signal.SIGCONT)
 
     def restart_postgres(self):
         pid = self.world.service.status()["postgres"]["pid"]
         kill(pid, signal.SIGQUIT)
         wait_until(lambda: not process_runs(pid), 30, "PostgreSQL is gone")
         time.sleep(self.rng.uniform(0, LEASE_SECONDS * 1.2))
-        self.world.service.up()
+        self.world.up()
 
     def terminate_backends(self):
         for _ in range(5):
@@ -91,11 +107,12 @@ class Faults:
             time.sleep(0.2)
 
     def idle_connections(self):
-        sessions = [self.world.session() for _ in range(60)]
-        time.sleep(2)
+        """Three hundred of them, more than PostgreSQL takes: whoever comes next is refused."""
+        sessions = [self.world.idle_session() for _ in range(300)]
+        self.world.terminate_backends_of_servers()
+        time.sleep(3)
         for session in sessions:
-            session.stdin.close()
-            session.wait()
+            session.close()
 
     def hold_transaction(self):
         session = self.world.session()
@@ -124,6 +141,24 @@ class Faults:
         time.sleep(3)
         for proxy in proxies:
             proxy.delay = 0.0
+
+
+    def cut_database(self):
+        """Between the second server and PostgreSQL."""
+        begin = time.time()
+        seconds = self.rng.choice([0, 1, LEASE_SECONDS * 1.2])
+        proxy = self.world.second.database
+        proxy.refuse = seconds > 0
+        proxy.cut()
+        time.sleep(seconds)
+        proxy.refuse = False
+        for agent in self.world.agents_of_second():
+            self.excuse(agent.worker_id(), begin, time.time())
+
+    def delay_database(self):
+        self.world.second.database.delay = 0.2
+        time.sleep(3)
+        self.world.second.database.delay = 0.0
 
 
 def kill(pid, number):

@@ -9,7 +9,7 @@ def violations(acknowledged, cancelled, jobs, events, artifacts):
 
     acknowledged: {request id: set of job names that clients were told}
     cancelled: job names whose cancel was acknowledged
-    jobs: {job name: {"state", "fence", "lost", "failed", "request"}}
+    jobs: {job name: {"state", "reason", "fence", "lost", "failed", "request"}}
     events: [(job name, kind)]
     artifacts: [(job name, artifact name, fence, whether its bytes have its digest)]
     """
@@ -31,8 +31,8 @@ def violations(acknowledged, cancelled, jobs, events, artifacts):
             broken.append(f"{name}: did not end: {job['state']}")
         elif finals[name] != 1 or last_kind[name] != job["state"]:
             broken.append(f"{name}: is {job['state']}, and its history ended {finals[name]} times")
-        if (job["state"] == "SUCCEEDED") != (len(published[name]) > 0):
-            broken.append(f"{name}: is {job['state']} with publications of {sorted(published[name])}")
+        if (job["state"] == "SUCCEEDED" or job["reason"] == "GATE_FAILED") != (len(published[name]) > 0):
+            broken.append(f"{name}: is {job['state']} {job['reason']} with publications of {sorted(published[name])}")
         if len(published[name]) > 1 or published[name] - {job["fence"]}:
             broken.append(f"{name}: published by leases {sorted(published[name])}, the last is {job['fence']}")
     for name in cancelled:

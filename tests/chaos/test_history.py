@@ -6,13 +6,14 @@ import pytest
 from history import unexcused_losses, violations
 
 GOOD = {
-    "acknowledged": {"r1": {"jobs/1"}, "r2": {"jobs/2"}},
+    "acknowledged": {"r1": {"jobs/1"}, "r2": {"jobs/2"}, "r3": {"jobs/3"}},
     "cancelled": {"jobs/2"},
-    "jobs": {"jobs/1": {"state": "SUCCEEDED", "fence": 2, "request": "r1"},
-             "jobs/2": {"state": "CANCELLED", "fence": 1, "request": "r2"}},
+    "jobs": {"jobs/1": {"state": "SUCCEEDED", "reason": "", "fence": 2, "request": "r1"},
+             "jobs/2": {"state": "CANCELLED", "reason": "", "fence": 1, "request": "r2"},
+             "jobs/3": {"state": "FAILED", "reason": "GATE_FAILED", "fence": 1, "request": "r3"}},
     "events": [("jobs/1", "LEASED"), ("jobs/1", "WORKER_LOST"), ("jobs/1", "LEASED"), ("jobs/1", "SUCCEEDED"),
-               ("jobs/2", "CANCELLED")],
-    "artifacts": [("jobs/1", "a", 2, True), ("jobs/1", "b", 2, True)],
+               ("jobs/2", "CANCELLED"), ("jobs/3", "FAILED")],
+    "artifacts": [("jobs/1", "a", 2, True), ("jobs/1", "b", 2, True), ("jobs/3", "report", 1, True)],
 }
 
 
@@ -26,6 +27,14 @@ def leave_open(history):
 
 def end_twice(history):
     history["events"].append(("jobs/1", "FAILED"))
+
+
+def lose_the_report(history):
+    del history["artifacts"][-1]
+
+
+def publish_of_another_failure(history):
+    history["jobs"]["jobs/3"]["reason"] = "BAD_DATA"
 
 
 def publish_twice(history):
@@ -42,7 +51,7 @@ def publish_nothing(history):
 
 def publish_after_cancel(history):
     history["jobs"]["jobs/2"]["state"] = "SUCCEEDED"
-    history["events"][-1] = ("jobs/2", "SUCCEEDED")
+    history["events"][-2] = ("jobs/2", "SUCCEEDED")
     history["artifacts"].append(("jobs/2", "a", 1, True))
 
 
@@ -63,7 +72,7 @@ def test_kept_promises_are_no_violation():
 
 
 @pytest.mark.parametrize("sabotage", [lose, leave_open, end_twice, publish_twice, publish_by_a_zombie, publish_nothing,
-                                      publish_after_cancel, damage, answer_twice, make_two])
+                                      publish_after_cancel, lose_the_report, publish_of_another_failure, damage, answer_twice, make_two])
 def test_each_broken_promise_is_found(sabotage):
     history = copy.deepcopy(GOOD)
     sabotage(history)

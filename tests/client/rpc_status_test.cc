@@ -11,6 +11,11 @@
 namespace pactory {
 namespace {
 
+TEST(IsTransientTest, AnOverloadPassesAndATenantsLimitDoesNot) {
+  EXPECT_TRUE(IsTransient(WithReason(absl::ResourceExhaustedError("m"), "OVERLOADED")));
+  EXPECT_FALSE(IsTransient(WithReason(absl::ResourceExhaustedError("m"), "QUOTA_EXCEEDED")));
+}
+
 grpc::Status WithDetails(grpc::StatusCode code, const std::string& message, const std::string& reason,
                          const std::string& field, const std::string& description) {
   google::rpc::Status status;

@@ -3,6 +3,7 @@ import os
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 USAGE, JOB_FAILED, UNREACHABLE = 2, 1, 3
@@ -111,6 +112,22 @@ def test_data_with_a_nan(service, files, tmp_path):
 
     files.save_data(path, 64, 3, change=spoil)
     refused(run(service, files, "--set", "training.steps=5", data=path, rc=JOB_FAILED), "BAD_DATA", "11")
+
+
+def test_a_failed_gate_publishes_its_report_and_no_model(service, files, tmp_path):
+    # Labels by the model itself: FP32 is right on all of them, and two bits are not.
+    x = np.random.default_rng(5).standard_normal((256, 3, 16, 16)).astype(np.float32)
+    y = onnxruntime.InferenceSession(files.model).run(None, {"x": x})[0].argmax(1)
+    np.savez(tmp_path / "own.npz", x=x, y=y)
+    out = tmp_path / "out"
+    done = service.cli("run", "--model", files.model, "--data", tmp_path / "own.npz", "--eval-data", tmp_path / "own.npz",
+                       "--preset", "ptq_int8", "--set", "weights.bits=2", "--set", "first_last_bits=2", "--set",
+                       "gates.max_metric_drop=0.001", "--out", out, rc=JOB_FAILED)
+    refused(done, "GATE_FAILED", "gates.max_metric_drop", str(out))
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "report.html", "report.json"]
+    name = next(line for line in done.stderr.splitlines() if line.startswith("jobs/") and " " not in line)
+    service.cli("jobs", "download", name, "--out", tmp_path / "again", "--file", "report.json")
+    assert (tmp_path / "again" / "report.json").read_bytes() == (out / "report.json").read_bytes()
 
 
 def test_wrong_words_on_the_command_line(service):

@@ -54,6 +54,20 @@ def test_doctor_ends_with_1_for_a_problem_and_3_without_a_database(service):
     assert "very-secret" not in away.stdout + away.stderr
 
 
+def test_tenants_are_limited_by_the_operator(service, files):
+    listed = {tenant["name"]: tenant for tenant in json.loads(server_program(service, "tenant", "list", "--output", "json").stdout)}
+    assert (listed["default"]["weight"], listed["default"]["max_queued"]) == (1, None)
+    server_program(service, "tenant", "set", "default", "--weight", "3", "--max-queued", "0", "--max-running", "8")
+    try:
+        assert "3" in server_program(service, "tenant", "list").stdout
+        refused = service.cli("jobs", "submit", "--model", files.model, "--data", files.train, "--eval-data", files.eval, rc=1)
+        assert "at most 0 queued" in refused.stderr
+    finally:
+        server_program(service, "tenant", "set", "default", "--weight", "1", "--no-max-queued", "--no-max-running")
+    assert "nobody" in server_program(service, "tenant", "set", "nobody", "--weight", "2", rc=1).stderr
+    server_program(service, "tenant", "set", "default", "--weight", "0", rc=2)
+
+
 def test_gc_removes_what_nothing_refers_to_and_no_more(service, files):
     service.cli("models", "upload", files.model)
     models = len(service.json("models", "list")["models"])

@@ -8,7 +8,8 @@
 
    Time is a process that may let any lease expire at any moment, so every pause of a worker is covered. Workers crash,
    heartbeats come, servers restart and databases go away any number of times. Only with LIVENESS, where the claim is that
-   every job ends, each of these happens at most once, and one owner cancels.
+   every job ends, are there CRASHES crashes and one outage at most, one heartbeat between two other steps, and one owner who
+   cancels.
 
    -D flags choose a fault that the check must find: NO_FENCE, REAP_WITHOUT_GUARD, PUBLISH_AFTER_CANCEL,
    NO_FRESH_TERM, NO_REQUEUE. tests/protocol/test_lease_model.py runs them all. */
@@ -17,6 +18,10 @@
 #define WORKERS 2
 #ifndef ATTEMPTS
 #define ATTEMPTS 3
+#endif
+/* With LIVENESS. */
+#ifndef CRASHES
+#define CRASHES 1
 #endif
 #define REAPER (WORKERS + 1)
 
@@ -43,7 +48,7 @@ bool database_up = true;
 bool outage_seen = true;
 
 #ifdef LIVENESS
-byte crashes = 1;
+byte crashes = CRASHES;
 #define MAY_CRASH crashes > 0
 #define CRASHED crashes--
 #define MAY_BEAT !beaten
@@ -90,12 +95,12 @@ inline drop_lease(j) {
 }
 
 /* Artifacts and state, in the transaction that ends the lease. */
-inline publish(j, f) {
+inline publish(j, f, final) {
   assert(job[j].published == 0);
   assert(!job[j].cancel_acknowledged);
   assert(job[j].fence == f);
   job[j].published++;
-  finalize(j, SUCCEEDED)
+  finalize(j, final)
 }
 
 /* For an attempt that failed, that the watchdog ended, or that lost its worker. */
@@ -168,13 +173,14 @@ working:
       if
 #ifndef PUBLISH_AFTER_CANCEL
       :: job[j].state == CANCELLING -> finalize(j, CANCELLED)
-      :: job[j].state == RUNNING && outcome == succeeded -> publish(j, f)
+      :: job[j].state == RUNNING && outcome == succeeded -> publish(j, f, SUCCEEDED)
 #else
       :: job[j].state == CANCELLING && outcome != succeeded -> finalize(j, CANCELLED)
-      :: outcome == succeeded -> publish(j, f)
+      :: outcome == succeeded -> publish(j, f, SUCCEEDED)
 #endif
       :: job[j].state == RUNNING && outcome == failed -> fail_or_requeue(j)
-      :: job[j].state == RUNNING && outcome == failed_for_good -> finalize(j, FAILED)
+      /* The report that says why. */
+      :: job[j].state == RUNNING && outcome == failed_for_good -> publish(j, f, FAILED)
       fi
     fi;
     /* The answer arrives, or is lost and the outcome is sent again. */

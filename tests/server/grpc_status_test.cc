@@ -31,6 +31,7 @@ TEST(GrpcStatusTest, WhatPassesSaysWhenToTryAgain) {
   EXPECT_TRUE(HasRetryInfo(ToGrpcStatus(absl::UnavailableError("m"), "id")));
   EXPECT_TRUE(HasRetryInfo(ToGrpcStatus(absl::ResourceExhaustedError("m"), "id")));
   EXPECT_FALSE(HasRetryInfo(ToGrpcStatus(absl::AbortedError("m"), "id")));
+  EXPECT_FALSE(HasRetryInfo(ToGrpcStatus(WithReason(absl::ResourceExhaustedError("m"), "QUOTA_EXCEEDED"), "id")));
 }
 
 // Peers take 8 KiB of headers; a byte beyond ASCII travels as three.

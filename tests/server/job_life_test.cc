@@ -195,6 +195,13 @@ TEST_F(JobLifeTest, BadFinishesAreRefusedByName) {
     request.mutable_succeeded()->add_artifacts()->set_name(name);
     EXPECT_EQ(field_of(request), "succeeded.artifacts.name") << name;
   }
+  v1::FinishJobRequest stray;
+  stray.mutable_cancelled();
+  stray.add_failed_artifacts()->set_name("report.json");
+  EXPECT_EQ(field_of(stray), "failed_artifacts");
+  stray.mutable_failed()->set_reason("GATE_FAILED");
+  stray.mutable_failed_artifacts(0)->set_name("../report.json");
+  EXPECT_EQ(field_of(stray), "failed_artifacts.name");
   v1::FinishJobRequest failed;
   failed.mutable_failed()->set_message("no reason");
   EXPECT_EQ(field_of(failed), "failed.reason");

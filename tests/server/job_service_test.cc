@@ -36,6 +36,36 @@ TEST_F(JobServiceTest, AStoredJobHasEveryDefaultFilledIn) {
   EXPECT_EQ(job.spec().config().training().steps(), 300);
 }
 
+TEST_F(JobServiceTest, NeedsAreCheckedAndFilledIn) {
+  v1::CreateJobRequest request = JobRequest(user_);
+  v1::Job job;
+  ASSERT_TRUE(Create(request, job).ok());
+  EXPECT_EQ(job.spec().resources().worker_kind(), v1::Resources::ANY);
+  EXPECT_EQ(job.spec().resources().memory_gib(), 0);
+  v1::Resources& resources = *request.mutable_job()->mutable_spec()->mutable_resources();
+  resources.set_memory_gib(12);
+  request.mutable_job()->mutable_spec()->mutable_config()->set_device(v1::QuantizationConfig::CUDA);
+  ASSERT_TRUE(Create(request, job).ok());
+  EXPECT_EQ(job.spec().resources().worker_kind(), v1::Resources::GPU);
+  EXPECT_EQ(job.spec().resources().memory_gib(), 16);
+  resources.set_worker_kind(v1::Resources::CPU);
+  EXPECT_EQ(FieldAtFault(request), "job.spec.resources.worker_kind");
+  resources.set_worker_kind(v1::Resources::GPU);
+  resources.set_memory_gib(5000);
+  EXPECT_EQ(FieldAtFault(request), "job.spec.resources.memory_gib");
+}
+
+TEST_F(JobServiceTest, ATenantAtItsLimitIsToldSo) {
+  Sql("UPDATE tenant SET max_queued = 1 WHERE name = 'default'");
+  const v1::CreateJobRequest request = JobRequest(user_);
+  ASSERT_TRUE(Create(request).ok());
+  const grpc::Status refused = Create(request);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ReasonOf(refused), "QUOTA_EXCEEDED");
+  EXPECT_FALSE(HasRetryInfo(refused));
+  EXPECT_NE(refused.error_message().find("at most 1 queued"), std::string::npos) << refused.error_message();
+}
+
 TEST_F(JobServiceTest, EightRacingCallsWithOneRequestIdMakeOneJob) {
   v1::CreateJobRequest request = JobRequest(user_);
   request.set_request_id(NewUuid());

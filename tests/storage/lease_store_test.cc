@@ -219,6 +219,41 @@ TEST_F(LeaseStoreTest, AFinishPublishesItsArtifactsWithTheState) {
   EXPECT_EQ(Get(id).progress().step(), 300);
 }
 
+TEST_F(LeaseStoreTest, AFailedGatePublishesItsReportWithTheState) {
+  const std::string id = NewJob();
+  const LeaseRef lease = Claim();
+  v1::FinishJobRequest request = Failed("GATE_FAILED");
+  v1::Artifact& report = *request.add_failed_artifacts();
+  report.set_name("report.json");
+  report.set_blob("blobs/" + std::string(64, '0'));
+  EXPECT_EQ(ReasonOf(leases_->Finish(lease, request).status()), "BLOB_MISSING");
+  EXPECT_EQ(Get(id).state(), v1::Job::RUNNING);
+  report.set_blob("blobs/" + NewBlob(tenant_, "{}"));
+  ASSERT_TRUE(leases_->Finish(lease, request).ok());
+  EXPECT_EQ(Get(id).state(), v1::Job::FAILED);
+  const auto listed = metrics_->ListArtifacts(tenant_, id, {});
+  ASSERT_EQ(listed->artifacts_size(), 1);
+  EXPECT_EQ(listed->artifacts(0).name(), "jobs/" + id + "/artifacts/report.json");
+  EXPECT_TRUE(leases_->Finish(lease, request).ok()) << "the answer may have been lost";
+}
+
+TEST_F(LeaseStoreTest, AFailureThatDoesNotEndTheJobPublishesNothing) {
+  const std::string id = NewJob();
+  v1::FinishJobRequest request = Failed("INTERNAL");
+  v1::Artifact& report = *request.add_failed_artifacts();
+  report.set_name("report.json");
+  report.set_blob("blobs/" + NewBlob(tenant_, "{}"));
+  ASSERT_TRUE(leases_->Finish(Claim(), request).ok());
+  EXPECT_EQ(Get(id).state(), v1::Job::PENDING);
+  EndWait();
+  const LeaseRef second = Claim();
+  ASSERT_TRUE(jobs_->Cancel(tenant_, id).ok());
+  request.mutable_failed()->set_reason("GATE_FAILED");
+  ASSERT_TRUE(leases_->Finish(second, request).ok());
+  EXPECT_EQ(Get(id).state(), v1::Job::CANCELLED);
+  EXPECT_EQ(Sql("SELECT count(*) FROM artifact"), "0");
+}
+
 TEST_F(LeaseStoreTest, AFinishWithAMissingBlobChangesNothing) {
   const std::string id = NewJob();
   const LeaseRef lease = Claim();

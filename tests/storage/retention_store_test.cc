@@ -3,6 +3,7 @@
 #include <pqxx/pqxx>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "gtest/gtest.h"
 #include "tests/storage/queue_fixture.h"
@@ -49,13 +50,45 @@ TEST_F(RetentionTest, TheDefaultsKeepJobsForEverAndTheirHistoryForAWhile) {
   NewJob();
   const SweepReport report = Sweep();
   EXPECT_EQ(report.jobs, 0);
-  EXPECT_EQ(report.metrics, 2);
+  EXPECT_EQ(report.metric_days, 0) << "they were stored today";
   EXPECT_EQ(report.events, 1);
   EXPECT_EQ(Count("job_metric WHERE job_id = '" + young + "'"), "1");
   EXPECT_EQ(Count("job_event WHERE job_id = '" + old + "'"), "0");
   EXPECT_NE(Count("job_event WHERE job_id = '" + middle + "'"), "0");
   EXPECT_EQ(Count("artifact"), "3");
-  EXPECT_EQ(Sweep().metrics, 0) << "what is gone is not counted again";
+  EXPECT_EQ(Sweep().events, 0) << "what is gone is not counted again";
+}
+
+TEST_F(RetentionTest, MetricsGoByWholeDays) {
+  const std::string today = "(now() AT TIME ZONE 'utc')::date";
+  Sql("SELECT make_metric_days(" + today + " - 3, " + today + " - 1)");
+  const std::string id = NewJob();
+  Sql("UPDATE job SET create_time = now() - interval '5 days'");
+  const LeaseRef lease = Claim();
+  for (int days = 0; days <= 3; ++days) {
+    Sql(absl::StrCat("INSERT INTO job_metric (job_id, fence, batch, name, step, value, time, day) SELECT id, fence, 1, 'loss', ",
+                     days, ", 0, now(), ", today, " - ", days, " FROM job"));
+  }
+  EXPECT_EQ(metrics_->List(tenant_, id, {}, "")->metrics_size(), 4);
+  RetentionSettings settings;
+  settings.metrics = absl::Hours(48);
+  // The day before yesterday ended less than two days ago.
+  EXPECT_EQ(Sweep(settings).metric_days, 1);
+  EXPECT_EQ(metrics_->List(tenant_, id, {}, "")->metrics_size(), 3);
+  EXPECT_EQ(metrics_->ReadSince(id, 0, 100)->metrics.size(), 3);
+  EXPECT_EQ(Sweep(settings).metric_days, 0);
+  EXPECT_EQ(Count("pg_inherits WHERE inhparent = 'job_metric'::regclass"), "10");
+}
+
+TEST_F(RetentionTest, ADayWithoutATableIsMadeByTheSweep) {
+  Sql("DO $$ DECLARE day record; BEGIN FOR day IN SELECT inhrelid::regclass AS name FROM pg_inherits WHERE inhparent = "
+      "'job_metric'::regclass LOOP EXECUTE 'DROP TABLE ' || day.name; END LOOP; END $$");
+  Sweep();
+  NewJob();
+  v1::ReportMetricsRequest metrics;
+  metrics.set_batch(1);
+  metrics.add_metrics()->set_name("loss");
+  EXPECT_TRUE(metrics_->Append(Claim(), metrics).ok());
 }
 
 TEST_F(RetentionTest, OldJobsGoWithTheirArtifactsAndTheFilesFollow) {
@@ -71,6 +104,7 @@ TEST_F(RetentionTest, OldJobsGoWithTheirArtifactsAndTheFilesFollow) {
   EXPECT_EQ(report.jobs, 1);
   EXPECT_EQ(report.blobs, 1);
   EXPECT_EQ(Count("job WHERE id = '" + old + "'"), "0");
+  EXPECT_EQ(Count("job_metric WHERE job_id = '" + old + "'"), "0");
   EXPECT_EQ(Get(young).state(), v1::Job::SUCCEEDED);
   EXPECT_EQ(Get(running).state(), v1::Job::RUNNING);
   EXPECT_EQ(Count("artifact"), "1");

@@ -28,6 +28,7 @@ absl::Status Agent::Register() {
   v1::RegisterWorkerRequest request;
   request.set_worker_id(settings_.worker_id);
   *request.mutable_worker() = settings_.worker;
+  request.mutable_worker()->mutable_capabilities()->set_slots(settings_.slots);
   v1::RegisterWorkerResponse response;
   bool told = false;
   PACTORY_RETURN_IF_ERROR(RetryTransient(stop_, absl::InfiniteDuration(), [&]() -> absl::Status {

@@ -69,6 +69,9 @@ absl::StatusOr<v1::WorkerCapabilities> ParseCapabilities(absl::string_view json)
       if (gpu.is_string()) capabilities.add_gpus(gpu.get<std::string>());
     }
   }
+  if (document.contains("gpu_memory_bytes") && document["gpu_memory_bytes"].is_number_integer()) {
+    capabilities.set_job_memory_gib(static_cast<int>(document["gpu_memory_bytes"].get<int64_t>() >> 30));
+  }
   return capabilities;
 }
 
@@ -78,6 +81,7 @@ absl::StatusOr<v1::WorkerCapabilities> FindCapabilities(const std::string& train
   if (!capabilities.ok()) return Unusable(trainer, std::string(capabilities.status().message()));
   capabilities->set_cpu_count(static_cast<int>(std::thread::hardware_concurrency()));
   capabilities->set_memory_bytes(sysconf(_SC_PHYS_PAGES) * static_cast<int64_t>(sysconf(_SC_PAGESIZE)));
+  if (capabilities->gpus().empty()) capabilities->set_job_memory_gib(static_cast<int>(capabilities->memory_bytes() >> 30));
   return capabilities;
 }
 

@@ -114,13 +114,13 @@ absl::StatusOr<JobRun::Outcome> JobRun::Train(JobFolder& folder, v1::TrainerJob 
       last_word = last_word_;
       checkpoint = checkpoint_;
     }
-    if (last_word && last_word->has_result()) {
-      metrics.Drain();
-      return Publish(folder, last_word->result());
-    }
     if (last_word) {
       metrics.Drain();
-      return Outcome{{}, last_word->error()};
+      Outcome outcome;
+      if (last_word->has_error()) outcome.error = last_word->error();
+      PACTORY_ASSIGN_OR_RETURN(outcome.artifacts, Upload(folder, outcome.error ? last_word->error_files()
+                                                                                : last_word->result().files()));
+      return outcome;
     }
     spdlog::warn("{}: {}\n{}", job(), end.Describe(), end.log);
     // A trainer that something killed is started again from where it was; one that ended by itself would end so again.
@@ -196,9 +196,10 @@ void JobRun::HoldCheckpoint(const JobFolder& folder, const v1::CheckpointWritten
   checkpoints.Offer(std::move(held));
 }
 
-absl::StatusOr<JobRun::Outcome> JobRun::Publish(const JobFolder& folder, const v1::TrainerResult& result) {
-  Outcome outcome;
-  for (const v1::OutputFile& output : result.files()) {
+absl::StatusOr<std::vector<v1::Artifact>> JobRun::Upload(
+    const JobFolder& folder, const google::protobuf::RepeatedPtrField<v1::OutputFile>& files) {
+  std::vector<v1::Artifact> artifacts;
+  for (const v1::OutputFile& output : files) {
     if (output.name().empty() || output.name().find('/') != std::string::npos) {
       return absl::InternalError(absl::StrCat("a result's name must be a plain file name: ", output.name()));
     }
@@ -211,9 +212,9 @@ absl::StatusOr<JobRun::Outcome> JobRun::Publish(const JobFolder& folder, const v
     artifact.set_media_type(output.media_type());
     PACTORY_ASSIGN_OR_RETURN(*artifact.mutable_blob(),
                              UploadBlob(server_.Transfer(lease_.token(), stop_.signal()), file, NewUuid()));
-    outcome.artifacts.push_back(std::move(artifact));
+    artifacts.push_back(std::move(artifact));
   }
-  return outcome;
+  return artifacts;
 }
 
 void JobRun::Report(const absl::StatusOr<Outcome>& outcome) {
@@ -224,6 +225,7 @@ void JobRun::Report(const absl::StatusOr<Outcome>& outcome) {
     case StopReason::kLeaseLost:
       spdlog::warn("{}: dropped, the lease belongs to another worker", job());
       return;
+    case StopReason::kPreempted:
     case StopReason::kShutdown: {
       Cancellation none;
       const absl::Status status = server_.ReleaseJob(lease_.token(), kShutdownCall, none);
@@ -244,10 +246,9 @@ void JobRun::Report(const absl::StatusOr<Outcome>& outcome) {
         *request.mutable_failed() = MakeError("INTERNAL", std::string(outcome.status().message()));
       } else if (outcome->error) {
         *request.mutable_failed() = *outcome->error;
+        request.mutable_failed_artifacts()->Add(outcome->artifacts.begin(), outcome->artifacts.end());
       } else {
-        request.mutable_succeeded();
-        for (const v1::Artifact& artifact : outcome->artifacts)
-          *request.mutable_succeeded()->add_artifacts() = artifact;
+        request.mutable_succeeded()->mutable_artifacts()->Add(outcome->artifacts.begin(), outcome->artifacts.end());
       }
   }
   Finish(std::move(request));
@@ -275,10 +276,15 @@ void JobRun::Finish(v1::FinishJobRequest request) {
     if (shutdown) return;
     if (stop_.reason() == StopReason::kCancelled && !request.has_cancelled()) {
       request.mutable_cancelled();
+      request.clear_failed_artifacts();
     } else if (!IsTransient(status) && !absl::IsInternal(status) && !absl::IsUnknown(status)) {
-      if (!request.has_succeeded()) return;
-      *request.mutable_failed() =
-          MakeError("INTERNAL", absl::StrCat("the results were refused: ", status.message()));
+      if (!request.has_succeeded() && request.failed_artifacts().empty()) return;
+      if (request.has_succeeded()) {
+        *request.mutable_failed() =
+            MakeError("INTERNAL", absl::StrCat("the results were refused: ", status.message()));
+      }
+      // The job's end matters more than its report.
+      request.clear_failed_artifacts();
     } else if (!IsTransient(status) && absl::Now() - start > kFinishPatience) {
       return;
     }

@@ -54,7 +54,7 @@ class JobRun {
   const std::string& job() const { return lease_.token().job(); }
 
  private:
-  // Artifacts to publish, or the error to report. A status means that the run was stopped or that the agent is at
+  // Artifacts to publish, and the error to report where there is one. A status means that the run was stopped or that the agent is at
   // fault.
   struct Outcome {
     std::vector<v1::Artifact> artifacts;
@@ -67,7 +67,8 @@ class JobRun {
   absl::StatusOr<TrainerEnd> RunTrainer(JobFolder& folder, const v1::TrainerJob& job, LeaseKeeper& keeper,
                                         MetricSender& metrics, CheckpointSender& checkpoints);
   void HoldCheckpoint(const JobFolder& folder, const v1::CheckpointWritten& written, CheckpointSender& checkpoints);
-  absl::StatusOr<Outcome> Publish(const JobFolder& folder, const v1::TrainerResult& result);
+  absl::StatusOr<std::vector<v1::Artifact>> Upload(const JobFolder& folder,
+                                                   const google::protobuf::RepeatedPtrField<v1::OutputFile>& files);
   void Report(const absl::StatusOr<Outcome>& outcome);
   void Finish(v1::FinishJobRequest request);
 

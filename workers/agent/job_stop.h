@@ -10,6 +10,8 @@ namespace pactory {
 /// Reasons to end a run, the weakest first: a stronger one replaces a weaker.
 enum class StopReason {
   kNone,
+  /// A more urgent job waits; the lease is given back.
+  kPreempted,
   /// The agent ends; the lease is given back.
   kShutdown,
   /// The attempt took longer than the job allows.

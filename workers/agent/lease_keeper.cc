@@ -65,6 +65,7 @@ void LeaseKeeper::Beat() {
   if (response.ok()) {
     if (server_away_) spdlog::info("{}: the server answers again", lease_.job());
     server_away_ = false;
+    if (response->release_requested()) stop_.Request(StopReason::kPreempted);
     if (response->cancel_requested()) stop_.Request(StopReason::kCancelled);
     return;
   }

@@ -50,6 +50,7 @@ absl::Status RunAgent(const AgentOptions& options, const sigset_t& signals) {
   settings.worker_id = folder.worker_id();
   settings.worker.set_display_name(DisplayName());
   PACTORY_ASSIGN_OR_RETURN(*settings.worker.mutable_capabilities(), FindCapabilities(options.trainer));
+  if (options.job_memory_gib > 0) settings.worker.mutable_capabilities()->set_job_memory_gib(options.job_memory_gib);
   settings.slots = options.slots;
   settings.run.trainer_command = {options.trainer, "job"};
   settings.run.runtime_check_command = options.runtime_check_command;

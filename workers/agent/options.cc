@@ -61,6 +61,11 @@ absl::StatusOr<AgentOptions> ParseAgentOptions(int argc, char** argv) {
       ->envname("PACTORY_SLOTS")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
+  app.add_option("--job-memory-gib", options.job_memory_gib,
+                 "Memory that jobs may ask for together; 0: what the first GPU has, or the host without one")
+      ->envname("PACTORY_JOB_MEMORY_GIB")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
   app.add_option("--cache-limit-gib", cache_gib, "Size that the cache is kept below")
       ->envname("PACTORY_CACHE_LIMIT_GIB")
       ->check(CLI::Range(0.0, 1e6))

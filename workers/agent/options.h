@@ -19,6 +19,8 @@ struct AgentOptions {
   std::string trainer;
   std::vector<std::string> runtime_check_command;
   int slots = 1;
+  /// What jobs may ask for together; 0: what the GPU or the host has.
+  int job_memory_gib = 0;
   int64_t cache_limit_bytes = 0;
   /// 0 for none.
   int64_t memory_limit_bytes = 0;

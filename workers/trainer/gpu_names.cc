@@ -34,6 +34,15 @@ class Driver {
     return names;
   }
 
+  int64_t FirstDeviceMemory() const {
+    if (library_ == nullptr) return 0;
+    const auto init = Symbol<int(unsigned)>("cuInit");
+    const auto total_memory = Symbol<int(size_t*, int)>("cuDeviceTotalMem_v2");
+    size_t bytes = 0;
+    if (init == nullptr || total_memory == nullptr || init(0) != 0 || total_memory(&bytes, 0) != 0) return 0;
+    return static_cast<int64_t>(bytes);
+  }
+
  private:
   template <typename Function>
   Function* Symbol(const char* name) const {
@@ -44,6 +53,8 @@ class Driver {
 };
 
 }  // namespace
+
+int64_t FirstGpuMemoryBytes() { return Driver().FirstDeviceMemory(); }
 
 std::vector<std::string> GpuNames() {
   std::vector<std::string> names = Driver().DeviceNames();

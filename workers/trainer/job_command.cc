@@ -72,9 +72,18 @@ absl::StatusOr<quant::PipelineResult> RunGuarded(const quant::QuantizationJob& j
   }
 }
 
-int FailWith(EventPipe& pipe, const absl::Status& status) {
+void SetFiles(const std::vector<quant::OutputFile>& files, google::protobuf::RepeatedPtrField<v1::OutputFile>& outputs) {
+  for (const quant::OutputFile& file : files) {
+    v1::OutputFile& output = *outputs.Add();
+    output.set_name(file.name);
+    output.set_media_type(file.media_type);
+  }
+}
+
+int FailWith(EventPipe& pipe, const absl::Status& status, const std::vector<quant::OutputFile>& files = {}) {
   v1::TrainerEvent event;
   *event.mutable_error() = ToJobError(status);
+  SetFiles(files, *event.mutable_error_files());
   spdlog::error("{}: {}", event.error().reason(), event.error().message());
   pipe.Send(event);
   return kExitFailed;
@@ -96,13 +105,9 @@ int RunJob() {
     spdlog::info("{}", std::string(result.status().message()));
     return kExitTerminated;
   }
-  if (!result.ok()) return FailWith(pipe, result.status());
+  if (!result.ok()) return FailWith(pipe, result.status(), quant::WrittenReports(job->output_dir()));
   v1::TrainerEvent event;
-  for (const quant::OutputFile& file : result->files) {
-    auto* output = event.mutable_result()->add_files();
-    output->set_name(file.name);
-    output->set_media_type(file.media_type);
-  }
+  SetFiles(result->files, *event.mutable_result()->mutable_files());
   pipe.Send(event);
   return pipe.broken() ? kExitFailed : kExitDone;
 }

@@ -41,7 +41,11 @@ void PrintMarkdown() {
 void PrintJson() {
   std::set<std::string> names(std::begin(quant::kImportedOps), std::end(quant::kImportedOps));
   for (const quant::OpDefinition* op : quant::AllOps()) names.insert(FullName(*op));
-  std::cout << nlohmann::json{{"version", std::string(kVersion)}, {"ops", names}, {"gpus", GpuNames()}}.dump() << "\n";
+  const std::vector<std::string> gpus = GpuNames();
+  const int64_t memory = gpus.empty() ? 0 : FirstGpuMemoryBytes();
+  const nlohmann::json capabilities = {
+      {"version", std::string(kVersion)}, {"ops", names}, {"gpus", gpus}, {"gpu_memory_bytes", memory}};
+  std::cout << capabilities.dump() << "\n";
 }
 
 }  // namespace

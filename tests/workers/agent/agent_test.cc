@@ -124,6 +124,26 @@ TEST_F(AgentTest, ErrorOfTheTrainerIsPassedOn) {
   EXPECT_EQ(finish.failed().message(), "eval_data: y must be in [0, 2): 7");
 }
 
+TEST_F(AgentTest, ReportOfAFailedGateGoesWithTheError) {
+  AddJob();
+  StartAgent("gate_failed");
+  const v1::FinishJobRequest finish = AwaitFinish();
+  EXPECT_EQ(finish.failed().reason(), "GATE_FAILED");
+  ASSERT_EQ(finish.failed_artifacts_size(), 1);
+  EXPECT_EQ(finish.failed_artifacts(0).name(), "report.json");
+  EXPECT_EQ(finish.failed_artifacts(0).blob(), "blobs/" + Sha256Hex("{why}"));
+  EXPECT_TRUE(blobs_.HasBlob("{why}"));
+}
+
+TEST_F(AgentTest, AReportThatIsRefusedDoesNotHoldTheJobsEnd) {
+  service_.refuse_artifacts = true;
+  AddJob();
+  StartAgent("gate_failed");
+  const v1::FinishJobRequest finish = AwaitFinish();
+  EXPECT_EQ(finish.failed().reason(), "GATE_FAILED");
+  EXPECT_EQ(finish.failed_artifacts_size(), 0);
+}
+
 TEST_F(AgentTest, TrainerThatExitsWithoutAWordIsNamedWithItsCodeAndLastLine) {
   AddJob();
   StartAgent("exit");
@@ -196,6 +216,21 @@ TEST_F(AgentTest, ShutdownGivesTheLeaseBackWithinFiveSeconds) {
   EXPECT_LT(absl::Now() - start, absl::Seconds(5));
   ASSERT_EQ(service_.released.size(), 1u);
   EXPECT_EQ(service_.released[0].lease().fence(), 7);
+  EXPECT_TRUE(service_.finished.empty());
+}
+
+TEST_F(AgentTest, AJobThatIsAskedForIsGivenBackAndTheAgentGoesOn) {
+  AddJob("one");
+  StartAgent("obedient");
+  ASSERT_TRUE(AwaitTraining());
+  service_.Set([&] { service_.release = true; });
+  ASSERT_TRUE(service_.Await([&] { return service_.released.size() == 1; }));
+  service_.Set([&] {
+    service_.release = false;
+    service_.heartbeats.clear();
+  });
+  AddJob("two");
+  EXPECT_TRUE(AwaitTraining());
   EXPECT_TRUE(service_.finished.empty());
 }
 

@@ -45,8 +45,10 @@ def result(*names):
     send(4, b"".join(text(1, text(1, name) + text(2, "text/plain")) for name in names))
 
 
-def error(reason, message):
-    send(5, text(1, reason) + text(2, message))
+def error(reason, message, *files):
+    event = text(5, text(1, reason) + text(2, message)) + b"".join(
+        text(6, text(1, name) + text(2, "application/json")) for name in files)
+    os.write(3, varint(len(event)) + event)
 
 
 def write(path, content):
@@ -73,6 +75,10 @@ if mode == "succeed":
     result("model.int8.onnx", "report.json")
 elif mode == "error":
     error("BAD_DATA", "eval_data: y must be in [0, 2): 7")
+    sys.exit(1)
+elif mode == "gate_failed":
+    write("output/report.json", "{why}")
+    error("GATE_FAILED", "it lost too much", "report.json")
     sys.exit(1)
 elif mode == "exit":
     sys.stderr.write("something broke here\n")

@@ -49,6 +49,7 @@ class FakeWorkerService : public v1::WorkerService::Service {
     if (const grpc::Status status = Answer(); !status.ok()) return status;
     heartbeats.push_back(*request);
     response->set_cancel_requested(cancel);
+    response->set_release_requested(release);
     return grpc::Status::OK;
   }
   grpc::Status ReportMetrics(grpc::ServerContext*, const v1::ReportMetricsRequest* request,
@@ -68,6 +69,9 @@ class FakeWorkerService : public v1::WorkerService::Service {
   grpc::Status FinishJob(grpc::ServerContext*, const v1::FinishJobRequest* request, v1::FinishJobResponse*) override {
     absl::MutexLock lock(&mutex_);
     if (const grpc::Status status = Answer(); !status.ok()) return status;
+    if (refuse_artifacts && request->failed_artifacts_size() > 0) {
+      return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "the blob is gone");
+    }
     finished.push_back(*request);
     return grpc::Status::OK;
   }
@@ -92,7 +96,9 @@ class FakeWorkerService : public v1::WorkerService::Service {
   bool away = false;
   bool lease_lost = false;
   bool cancel = false;
+  bool release = false;
   bool refuse_registration = false;
+  bool refuse_artifacts = false;
   std::string authorization;
   std::deque<v1::Lease> leases;
   std::vector<v1::RegisterWorkerRequest> registered;

@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -501,12 +502,13 @@ def field(number, payload):
     return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
-def trainer_job(material, out, training, checkpoint=None):
-    """A TrainerJob by hand: the wire format is the contract with the agent. `training`: field number to whole number."""
+def trainer_job(material, out, training, checkpoint=None, config=b""):
+    """A TrainerJob by hand: the wire format is the contract with the agent. `training`: field number to whole number. `config`: more
+    of the config's fields."""
     data = [field(1, str(material / name).encode()) + field(2, b"npz") for name in ("train.npz", "eval.npz")]
     numbers = b"".join(varint(number << 3) + varint(value) for number, value in training.items())
     job = (field(1, b"jobs/test") + field(2, str(material / "m.onnx").encode()) + field(3, data[0]) + field(4, data[1]) +
-           field(5, field(4, numbers)) + field(6, str(out).encode()))
+           field(5, field(4, numbers) + config) + field(6, str(out).encode()))
     if checkpoint:
         job += field(7, checkpoint)
     return varint(len(job)) + job
@@ -649,6 +651,20 @@ def test_job_reports_progress_metrics_checkpoints_and_files(material, tmp_path):
     assert kinds[-1] == 4
     assert b"model.int8.onnx" in events[-1][1] and b"manifest.json" in events[-1][1]
     assert json.loads((tmp_path / "report.json").read_text())["job"] == "jobs/test"
+
+
+def test_job_that_fails_a_gate_names_its_report(material, tmp_path):
+    # Two bits of weights (weights.bits, first_last_bits), and no loss allowed (gates.max_metric_drop).
+    config = (field(2, varint(2 << 3) + varint(2)) + varint(11 << 3) + varint(2) +
+              field(8, varint(3 << 3 | 1) + struct.pack("<d", 0.001)))
+    process, pipe = start_job(trainer_job(material, tmp_path, {STEPS: 1}, config=config))
+    events = list(read_events(pipe))
+    assert process.wait(60) == 1, process.stderr.read()
+    kind, payload = events[-1]
+    assert kind == 5 and b"GATE_FAILED" in payload
+    for name in (b"report.json", b"report.html", b"manifest.json"):
+        assert name in payload and (tmp_path / name.decode()).exists()
+    assert b"model.int8.onnx" not in payload
 
 
 def test_job_ends_soon_after_sigterm(material, tmp_path):

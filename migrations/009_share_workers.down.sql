@@ -1,0 +1,10 @@
+ALTER TABLE worker DROP COLUMN gpu, DROP COLUMN job_memory_gib, DROP COLUMN slots;
+DROP INDEX job_lease_worker;
+ALTER TABLE job_lease DROP COLUMN memory_gib, DROP COLUMN charged, DROP COLUMN preempted;
+DROP INDEX job_ready_line;
+ALTER TABLE job_ready DROP COLUMN worker_kind, DROP COLUMN memory_gib;
+CREATE INDEX job_ready_order ON job_ready (priority, create_time, job_id);
+ALTER TABLE job DROP COLUMN worker_kind, DROP COLUMN memory_gib;
+DROP TABLE tenant_share;
+ALTER TABLE tenant DROP COLUMN weight, DROP COLUMN max_running, DROP COLUMN max_queued;
+DROP TYPE worker_kind;

@@ -1,0 +1,54 @@
+// The statement that leases the next job to a worker. Only for .cc files of storage/. Stateless.
+#pragma once
+
+#include "storage/tenant_share.h"
+
+namespace pactory {
+
+/// SQL: the start of the claim for worker $1 with a lease of $2; a SELECT from `started`, `leased` and `share` follows.
+///
+/// One statement is one transaction: the job leaves the queue, starts, is leased and charged, or none of it. `line` walks
+/// the index from one line's first job to the next (a loose index scan), `fitting` keeps the lines that the worker can serve
+/// in the order of turns, `first` locks the first free job of the first line that has one.
+inline constexpr char kClaimFirst[] = R"sql(
+WITH RECURSIVE me AS MATERIALIZED (
+  SELECT w.gpu, w.job_memory_gib - (SELECT coalesce(sum(l.memory_gib), 0) FROM job_lease l WHERE l.worker_id = w.id) AS free_gib
+  FROM worker w WHERE w.id = $1
+), line AS (
+  (SELECT tenant_id, worker_kind, memory_gib, priority, create_time FROM job_ready
+   ORDER BY tenant_id, worker_kind, memory_gib, priority, create_time, job_id LIMIT 1)
+  UNION ALL
+  SELECT next.* FROM line CROSS JOIN LATERAL (
+    SELECT r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.create_time FROM job_ready r
+    WHERE (r.tenant_id, r.worker_kind, r.memory_gib) > (line.tenant_id, line.worker_kind, line.memory_gib)
+    ORDER BY r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.create_time, r.job_id LIMIT 1) next
+), fitting AS MATERIALIZED (
+  SELECT line.*, coalesce(s.mean_seconds, 60) AS charged
+  FROM line CROSS JOIN me JOIN tenant t ON t.id = line.tenant_id LEFT JOIN tenant_share s ON s.tenant_id = line.tenant_id
+  WHERE (line.worker_kind = 'ANY' OR (line.worker_kind = 'GPU') = me.gpu)
+    AND (line.memory_gib = 0 OR line.memory_gib <= me.free_gib)
+    AND (t.max_running IS NULL OR coalesce(s.running, 0) < t.max_running)
+  ORDER BY coalesce(s.pass, 0), line.tenant_id, line.priority, line.create_time
+), first AS MATERIALIZED (
+  SELECT free.job_id, fitting.charged FROM fitting CROSS JOIN LATERAL (
+    SELECT r.job_id FROM job_ready r
+    WHERE r.tenant_id = fitting.tenant_id AND r.worker_kind = fitting.worker_kind AND r.memory_gib = fitting.memory_gib
+      AND r.ready_time <= now()
+    ORDER BY r.priority, r.create_time, r.job_id LIMIT 1 FOR UPDATE SKIP LOCKED) free
+  LIMIT 1
+), taken AS (
+  DELETE FROM job_ready USING first WHERE job_ready.job_id = first.job_id RETURNING job_ready.job_id, first.charged
+), started AS (
+  UPDATE job SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, worker_id = $1::uuid,
+    start_time = now(), progress = NULL
+  FROM taken WHERE job.id = taken.job_id AND job.state = 'PENDING' RETURNING job.*, taken.charged
+), leased AS (
+  INSERT INTO job_lease (job_id, fence, tenant_id, worker_id, lease_until, deadline_time, stall, stall_time, memory_gib, charged)
+  SELECT id, fence, tenant_id, worker_id, now() + $2::interval, now() + deadline, stall, now() + stall, memory_gib, charged
+  FROM started RETURNING tenant_id, charged
+), logged AS (
+  INSERT INTO job_event (job_id, kind, fence, worker_id) SELECT id, 'LEASED', fence, worker_id FROM started
+),
+)sql";
+
+}  // namespace pactory
