@@ -58,7 +58,7 @@ std::string Zip64(const std::string& stored, const Claims& claims) {
       absl::StrCat("PK\x01\x02", Little(45, 2), Little(45, 2), Little(claims.flags, 2), Little(claims.method, 2), Little(0, 4),
                    Little(claims.crc, 4), Little(kInZip64, 4), Little(kInZip64, 4), Little(1, 2), Little(extra.size(), 2),
                    Little(0, 2), Little(0, 8), Little(kInZip64, 4), "m", extra);
-  const std::string record = absl::StrCat("PK\x06\x06", Little(44, 8), Little(0, 12), Little(0, 4), Little(1, 8), Little(1, 8),
+  const std::string record = absl::StrCat("PK\x06\x06", Little(44, 8), std::string(12, '\0'), Little(1, 8), Little(1, 8),
                                           Little(entry.size(), 8), Little(local.size(), 8));
   const std::string locator = absl::StrCat("PK\x06\x07", Little(0, 4), Little(local.size() + entry.size(), 8), Little(1, 4));
   return absl::StrCat(local, entry, record, locator, "PK\x05\x06", Little(0, 4), Little(0xffff, 2), Little(0xffff, 2),
