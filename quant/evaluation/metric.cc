@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "quant/ops/value_rank.h"
 
 namespace pactory::quant {
@@ -96,15 +97,22 @@ absl::StatusOr<at::Tensor> Metric::Answers(const at::Tensor& outputs) const {
   }
 }
 
+bool Metric::counts_samples() const { return metric_ != EvaluationConfig::IOU; }
+
+absl::StatusOr<at::Tensor> Metric::EqualAnswers(const at::Tensor& answers, const at::Tensor& expected) const {
+  const bool sequences = metric_ == EvaluationConfig::CTC_EXACT || metric_ == EvaluationConfig::CTC_AGREEMENT;
+  if (!sequences) return EqualSamples(answers, expected);
+  const int64_t length = std::max(answers.size(1), expected.size(1));
+  return EqualSamples(FilledUpTo(answers, length), FilledUpTo(expected, length));
+}
+
 absl::StatusOr<Accuracy> Metric::Compare(const at::Tensor& answers, const at::Tensor& expected) const {
-  if (metric_ == EvaluationConfig::IOU) {
-    if (const absl::Status same = SameShape(answers, expected); !same.ok()) return same;
+  if (!counts_samples()) {
+    PACTORY_RETURN_IF_ERROR(SameShape(answers, expected));
     return Overlap(answers, expected);
   }
-  const bool sequences = metric_ == EvaluationConfig::CTC_EXACT || metric_ == EvaluationConfig::CTC_AGREEMENT;
-  if (!sequences) return CountEqual(answers, expected);
-  const int64_t length = std::max(answers.size(1), expected.size(1));
-  return CountEqual(FilledUpTo(answers, length), FilledUpTo(expected, length));
+  PACTORY_ASSIGN_OR_RETURN(const at::Tensor equal, EqualAnswers(answers, expected));
+  return Accuracy{.right = equal.sum().item<int64_t>(), .total = equal.size(0)};
 }
 
 at::Tensor ReadCtc(const at::Tensor& outputs) {

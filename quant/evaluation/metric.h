@@ -40,8 +40,15 @@ class Metric {
   /// (N x T, filled up with -1) or the map (bool, N x ...). INVALID_ARGUMENT where the metric takes no outputs of that rank.
   absl::StatusOr<at::Tensor> Answers(const at::Tensor& outputs) const;
 
+  /// Whether samples are right or wrong as a whole; IOU counts values.
+  bool counts_samples() const;
+
+  /// Returns on which samples the answers are equal: bool, one per sample. Sequences may differ in how far they are filled up.
+  /// INVALID_ARGUMENT where the shapes differ otherwise. Requires counts_samples().
+  absl::StatusOr<at::Tensor> EqualAnswers(const at::Tensor& answers, const at::Tensor& expected) const;
+
   /// Returns the share of samples with equal answers; for IOU, in values: those set in both over those set in either.
-  /// Sequences may differ in how far they are filled up. INVALID_ARGUMENT where the shapes differ otherwise.
+  /// INVALID_ARGUMENT as EqualAnswers.
   absl::StatusOr<Accuracy> Compare(const at::Tensor& answers, const at::Tensor& expected) const;
 
  private:

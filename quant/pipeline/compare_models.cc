@@ -17,7 +17,7 @@ constexpr const char* kRows[] = {"fp32", "ptq", "qat_plain", "qat", "deployed"};
 absl::Status CompareRows(PipelineState& state) {
   std::map<std::string, at::Tensor> right;
   for (const auto& [row, answers] : state.answers) {
-    PACTORY_ASSIGN_OR_RETURN(right[row], EqualSamples(answers, ExpectedAnswers(state)));
+    PACTORY_ASSIGN_OR_RETURN(right[row], state.metric.EqualAnswers(answers, ExpectedAnswers(state)));
   }
   for (size_t second = 1; second < std::size(kRows); ++second) {
     for (size_t first = 0; first < second; ++first) {
@@ -49,7 +49,6 @@ void CountClasses(PipelineState& state, const at::Tensor& last) {
 
 void ListFlips(PipelineState& state, const at::Tensor& last) {
   const at::Tensor changed = last.ne(state.fp32_answers).nonzero().reshape({-1});
-  state.report.flips_total = changed.numel();
   const at::Tensor labels = state.eval->labels();
   for (int64_t i = 0; i < changed.numel() && state.report.flips.size() < kMaxFlips; ++i) {
     const int64_t index = changed[i].item<int64_t>();
@@ -65,9 +64,13 @@ void ListFlips(PipelineState& state, const at::Tensor& last) {
 }  // namespace
 
 absl::Status CompareModels(PipelineState& state) {
+  // Values of a map go together: nothing here holds for them.
+  if (!state.metric.counts_samples()) return absl::OkStatus();
   PACTORY_RETURN_IF_ERROR(CompareRows(state));
   const auto deployed = state.answers.find("deployed");
   const at::Tensor& last = deployed == state.answers.end() ? state.trained_answers : deployed->second;
+  PACTORY_ASSIGN_OR_RETURN(const at::Tensor kept, state.metric.EqualAnswers(last, state.fp32_answers));
+  state.report.flips_total = kept.numel() - kept.sum().item<int64_t>();
   // A sequence of answers per sample has no class and no one answer to list.
   if (last.dim() != 1) return absl::OkStatus();
   if (state.config.evaluation().metric() == v1::EvaluationConfig::TOP1) CountClasses(state, last);

@@ -22,8 +22,8 @@ TEST(McNemarTest, ManySamplesNeitherOverflowNorVanish) {
 }
 
 TEST(McNemarTest, CountsTheSamplesThatOnlyOneHasRight) {
-  const at::Tensor first = at::tensor({1, 1, 0, 0, 1}, at::kBool);
-  const at::Tensor second = at::tensor({1, 0, 1, 0, 0}, at::kBool);
+  const at::Tensor first = at::tensor({1, 1, 0, 0, 1}).to(at::kBool);
+  const at::Tensor second = at::tensor({1, 0, 1, 0, 0}).to(at::kBool);
   const PairedComparison result = CompareRight(first, second);
   EXPECT_EQ(result.only_first, 2);
   EXPECT_EQ(result.only_second, 1);

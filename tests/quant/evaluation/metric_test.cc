@@ -54,6 +54,9 @@ TEST(MetricTest, SequencesAreComparedWholeHoweverFarTheyAreFilledUp) {
   EXPECT_EQ(accuracy->right, 2);
   EXPECT_EQ(accuracy->total, 3);
   EXPECT_EQ(accuracy->unit, Accuracy::Unit::kSamples);
+  const auto equal = metric.EqualAnswers(*readings, labels);
+  ASSERT_TRUE(equal.ok()) << equal.status();
+  EXPECT_TRUE(at::equal(*equal, at::tensor({1, 0, 1}).to(at::kBool))) << *equal;
 }
 
 TEST(MetricTest, MapsOverlapByWhatIsSetInBothOfWhatIsSetInEither) {

@@ -21,7 +21,7 @@ def export(material, out, *settings):
 
 def lint(path, profile, *arguments):
     return subprocess.run([str(TRAINER), "lint", str(path), "--profile", profile, *arguments], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=300)
 
 
 def ops_of(model):
