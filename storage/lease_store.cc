@@ -11,6 +11,7 @@
 #include "storage/claim_statement.h"
 #include "storage/job_rows.h"
 #include "storage/tenant_share.h"
+#include "storage/worker_store.h"
 
 namespace pactory {
 namespace {
@@ -222,8 +223,12 @@ absl::StatusOr<std::optional<v1::Lease>> LeaseStore::Claim(const std::string& wo
   bool over_limit = false;
   const absl::Status status =
       database_.TransactRepeatable("lease.claim", [&](pqxx::transaction_base& transaction) -> absl::Status {
+        const pqxx::result worker = transaction.exec_params("SELECT slots FROM worker WHERE id = $1", worker_id);
+        if (worker.empty()) return WorkerUnknown(worker_id);
         // Two slots of one worker must not both count on its last memory.
-        transaction.exec_params("SELECT 1 FROM worker WHERE id = $1 AND slots > 1 FOR NO KEY UPDATE", worker_id);
+        if (worker[0][0].as<int>() > 1) {
+          transaction.exec_params("SELECT 1 FROM worker WHERE id = $1 FOR NO KEY UPDATE", worker_id);
+        }
         const pqxx::result claimed = transaction.exec_params(
             absl::StrCat(kClaimFirst, kChargeTheStart, "SELECT ", kJobColumns, kClaimed), worker_id, IntervalOf(term_));
         if (claimed.empty()) return absl::OkStatus();

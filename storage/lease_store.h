@@ -49,7 +49,7 @@ class LeaseStore {
 
   /// Leases the next job that a worker can serve: of the tenant that had least of the workers by its weight (tenant_share.h),
   /// is within its limit of running jobs, and has a job that fits the worker's kind and free memory; there by priority and
-  /// age. nullopt where there is none, as for a worker that is not registered.
+  /// age. nullopt where there is none. NOT_FOUND for a worker that is not registered.
   absl::StatusOr<std::optional<v1::Lease>> Claim(const std::string& worker_id);
 
   /// Extends a lease and stores progress, which keeps the job from counting as stalled where it is new; returns whether

@@ -25,6 +25,12 @@ constexpr char kListLive[] =
 
 }  // namespace
 
+absl::Status WorkerUnknown(const std::string& id) {
+  return WithReason(
+      absl::NotFoundError(absl::StrCat("the worker is not known; call RegisterWorker first: workers/", id)),
+      "WORKER_UNKNOWN");
+}
+
 absl::Status WorkerStore::Register(const std::string& id, const v1::Worker& worker) {
   return database_.Query("worker.register", [&](pqxx::transaction_base& statement) {
     const v1::WorkerCapabilities& capabilities = worker.capabilities();
@@ -38,10 +44,7 @@ absl::Status WorkerStore::Touch(const std::string& id) {
   return database_.Query("worker.touch", [&](pqxx::transaction_base& statement) -> absl::Status {
     const pqxx::result touched =
         statement.exec_params("UPDATE worker SET last_seen_time = now() WHERE id = $1 RETURNING id", id);
-    if (!touched.empty()) return absl::OkStatus();
-    return WithReason(
-        absl::NotFoundError(absl::StrCat("the worker is not known; call RegisterWorker first: workers/", id)),
-        "WORKER_UNKNOWN");
+    return touched.empty() ? WorkerUnknown(id) : absl::OkStatus();
   });
 }
 

@@ -12,6 +12,9 @@
 
 namespace pactory {
 
+/// Returns NOT_FOUND with reason `WORKER_UNKNOWN`.
+absl::Status WorkerUnknown(const std::string& id);
+
 /// How long after its last call a worker counts as live.
 inline constexpr absl::Duration kWorkerLiveFor = absl::Minutes(5);
 

@@ -115,12 +115,18 @@ def test_data_with_a_nan(service, files, tmp_path):
 
 
 def test_a_failed_gate_publishes_its_report_and_no_model(service, files, tmp_path):
-    # Labels by the model itself: FP32 is right on all of them, and two bits are not.
+    # Labels by the model itself, half of each class: FP32 is right on all of them, and two bits are not.
     x = np.random.default_rng(5).standard_normal((256, 3, 16, 16)).astype(np.float32)
-    y = onnxruntime.InferenceSession(files.model).run(None, {"x": x})[0].argmax(1)
-    np.savez(tmp_path / "own.npz", x=x, y=y)
+    logits = onnxruntime.InferenceSession(files.model).run(None, {"x": x})[0]
+    bias = np.array([np.median(logits[:, 1] - logits[:, 0]), 0], np.float32)
+    model = onnx.load(files.model)
+    for weight in model.graph.initializer:
+        if weight.name == "b3":
+            weight.CopyFrom(onnx.numpy_helper.from_array(bias, "b3"))
+    onnx.save(model, tmp_path / "balanced.onnx")
+    np.savez(tmp_path / "own.npz", x=x, y=(logits + bias).argmax(1))
     out = tmp_path / "out"
-    done = service.cli("run", "--model", files.model, "--data", tmp_path / "own.npz", "--eval-data", tmp_path / "own.npz",
+    done = service.cli("run", "--model", tmp_path / "balanced.onnx", "--data", tmp_path / "own.npz", "--eval-data", tmp_path / "own.npz",
                        "--preset", "ptq_int8", "--set", "weights.bits=2", "--set", "first_last_bits=2", "--set",
                        "gates.max_metric_drop=0.001", "--out", out, rc=JOB_FAILED)
     refused(done, "GATE_FAILED", "gates.max_metric_drop", str(out))
