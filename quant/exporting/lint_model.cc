@@ -46,7 +46,7 @@ class Linter {
   std::vector<LintFinding> Run() {
     bool any = false;
     for (const Node& node : graph_.nodes) {
-      any = any || IsOp(node, {"DequantizeLinear"}) || IsIntegerOperator(node);
+      any = any || IsOp(node, {"DequantizeLinear"}) || IsIntegerOperator(node) || ExpandsWeight(node);
       if (IsOp(node, {"QuantizeLinear", "DequantizeLinear"})) CheckPair(node);
       if (IsOp(node, {"QuantizeLinear"})) CheckReaders(node);
       if (IsProduct(node)) CheckProduct(node);
@@ -59,6 +59,13 @@ class Linter {
   }
 
  private:
+  // A weight-only layer's: int8 values that are cast to float.
+  bool ExpandsWeight(const Node& node) const {
+    if (!IsOp(node, {"Cast"})) return false;
+    const auto stored = graph_.initializers.find(node.inputs[0]);
+    return stored != graph_.initializers.end() && stored->second.scalar_type() == at::kChar;
+  }
+
   void Add(LintSeverity severity, const char* rule, const Node* node, std::string message) {
     findings_.push_back({.severity = severity,
                          .rule = rule,

@@ -81,7 +81,7 @@ absl::Status ChooseThresholds(PipelineState& state, const std::function<absl::St
   return absl::OkStatus();
 }
 
-// Placement, ranges and thresholds of the present config; progress from `from` to `to`.
+// Placement, ranges, thresholds and weight ranges of the present config; progress from `from` to `to`.
 absl::Status PrepareRanges(PipelineState& state, double from, double to) {
   const auto part = [&](double begin, double end) {
     return [&state, low = from + (to - from) * begin, high = from + (to - from) * end](double share) {
@@ -90,7 +90,9 @@ absl::Status PrepareRanges(PipelineState& state, double from, double to) {
   };
   PACTORY_RETURN_IF_ERROR(PlaceQuantizers(state));
   PACTORY_RETURN_IF_ERROR(MeasureRanges(state, part(0, 0.5)));
-  return ChooseThresholds(state, part(0.5, 1));
+  PACTORY_RETURN_IF_ERROR(ChooseThresholds(state, part(0.5, 1)));
+  // Before the layers are ranked: one bit of the weights decides which are sensitive.
+  return ChooseWeightRanges(state);
 }
 
 }  // namespace
@@ -110,6 +112,7 @@ absl::StatusOr<std::vector<LayerSensitivity>> RankLayers(PipelineState& state) {
 absl::Status CalibrateRanges(PipelineState& state) {
   PACTORY_RETURN_IF_ERROR(state.meter.Start("calibrate"));
   const bool mixed = state.config.has_mixed_precision();
+  state.sensitivity.clear();
   PACTORY_RETURN_IF_ERROR(PrepareRanges(state, 0, mixed ? 0.4 : 0.8));
   if (state.config.sensitivity_samples() > 0) PACTORY_RETURN_IF_ERROR(RankLayers(state).status());
   if (mixed) {

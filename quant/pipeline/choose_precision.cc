@@ -84,7 +84,13 @@ class PrecisionSearch {
       options.batch_size = config.training().batch_size();
       options.seed = config.training().seed();
       options.device = state_.device;
-      PACTORY_ASSIGN_OR_RETURN(histograms, Calibrate(graph, *state_.train, options));
+      PACTORY_ASSIGN_OR_RETURN(Calibration calibration, Calibrate(graph, *state_.train, options));
+      histograms = std::move(calibration.histograms);
+    }
+    for (WeightPlacement& weight : candidate.plan.weights) {
+      const auto known = std::find_if(state_.plan.weights.begin(), state_.plan.weights.end(),
+                                      [&](const WeightPlacement& other) { return other.id == weight.id; });
+      if (known != state_.plan.weights.end()) weight.range = known->range;
     }
     PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs,
                              ChooseQuantizers(candidate.plan, histograms, config, state_.thresholds));
@@ -139,7 +145,7 @@ class PrecisionSearch {
 
   absl::StatusOr<double> SizeRatio(int64_t sensitive) {
     PACTORY_ASSIGN_OR_RETURN(const Candidate candidate, MakeCandidate(sensitive));
-    PACTORY_ASSIGN_OR_RETURN(const ExportedModel exported, ExportModel(*candidate.model, candidate.plan));
+    PACTORY_ASSIGN_OR_RETURN(const ExportedModel exported, ExportModel(*candidate.model, candidate.plan, state_.config.export_()));
     return static_cast<double>(exported.bytes.size()) / static_cast<double>(std::max<int64_t>(1, state_.report.fp32_bytes));
   }
 

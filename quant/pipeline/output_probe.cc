@@ -18,7 +18,7 @@ namespace {
 // Below this a probability counts as this: what float32 leaves of a softmax's far end says nothing.
 constexpr double kLeastProbability = 1e-12;
 
-double Divergence(const at::Tensor& exact, const at::Tensor& other) {
+double SummedDivergence(const at::Tensor& exact, const at::Tensor& other) {
   const at::Tensor p = exact.clamp_min(kLeastProbability), q = other.clamp_min(kLeastProbability);
   const at::Tensor terms = p * (p.log() - q.log());
   return terms.sum(at::kDouble).item<double>() / static_cast<double>(exact.size(0));
@@ -92,8 +92,8 @@ absl::StatusOr<double> OutputProbe::ErrorOf(absl::Span<const QuantizerSpec> spec
   double error = 0;
   PACTORY_RETURN_IF_ERROR(GuardTorch("output error", [&] {
     switch (head_) {
-      case Head::kProbabilities: error = Divergence(float_outputs_, outputs); break;
-      case Head::kLogProbabilities: error = Divergence(float_outputs_.exp(), outputs.exp()); break;
+      case Head::kProbabilities: error = SummedDivergence(float_outputs_, outputs); break;
+      case Head::kLogProbabilities: error = SummedDivergence(float_outputs_.exp(), outputs.exp()); break;
       case Head::kOther: error = RelativeNoise(float_outputs_, outputs); break;
     }
     return absl::OkStatus();

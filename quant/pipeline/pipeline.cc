@@ -41,7 +41,6 @@ absl::Status RunStages(PipelineState& state) {
 
 absl::Status Quantize(PipelineState& state) {
   PACTORY_RETURN_IF_ERROR(CalibrateRanges(state));
-  PACTORY_RETURN_IF_ERROR(ChooseWeightRanges(state));
   PACTORY_RETURN_IF_ERROR(EvaluatePtq(state));
   PACTORY_RETURN_IF_ERROR(TrainPlainBaseline(state));
   PACTORY_RETURN_IF_ERROR(TrainModel(state));

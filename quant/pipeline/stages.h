@@ -30,15 +30,16 @@ absl::Status Quantize(PipelineState& state);
 /// the budget lets none run.
 absl::Status ClimbLadder(PipelineState& state);
 
-/// Places the quantizers, measures the ranges of the activations and how sensitive the layers are; with `mixed_precision` chooses
-/// the layers that keep more bits, adds them to the config's overrides and does it all again.
+/// Places the quantizers, measures the ranges of the activations, chooses those of the weights and measures how sensitive the
+/// layers are; with `mixed_precision` chooses the layers that keep more bits, adds them to the config's overrides and does it
+/// all again.
 absl::Status CalibrateRanges(PipelineState& state);
 
 /// Returns the layers of the present plan, the most sensitive first; measured at the first call after CalibrateRanges.
 absl::StatusOr<std::vector<LayerSensitivity>> RankLayers(PipelineState& state);
 
-/// Decides for `weights.range: AUTO` which weights use the whole 8-bit grid: those of layers that are computed in float, and those
-/// whose 16-bit pair sums have room on training samples.
+/// Part of CalibrateRanges: decides for `weights.range: AUTO` which weights use the whole 8-bit grid: those of layers that are
+/// computed in float, and those whose 16-bit pair sums have room on training samples.
 absl::Status ChooseWeightRanges(PipelineState& state);
 
 /// Evaluates the model quantized by max|x| alone.
