@@ -129,7 +129,8 @@ class Lowering {
     const at::Tensor scale = per_channel ? scales : scales.reshape({});
     std::vector<std::string> inputs = {stored, Constant(absl::StrCat(stored, "_scale"), scale)};
     const std::vector<const Node*> readers = std::as_const(graph_).Consumers(node.outputs[0]);
-    if (std::any_of(readers.begin(), readers.end(), [](const Node* reader) { return NeedsWeightZeroPoint(*reader); })) {
+    const bool fuses = graph_.initializers.at(stored).scalar_type() == at::kChar;
+    if (fuses && std::any_of(readers.begin(), readers.end(), [](const Node* reader) { return NeedsWeightZeroPoint(*reader); })) {
       inputs.push_back(Constant(absl::StrCat(stored, "_zero"), at::zeros(scale.sizes(), at::kChar)));
     }
     Node dequantize = MakeNode("DequantizeLinear", std::move(inputs), node.outputs[0]);

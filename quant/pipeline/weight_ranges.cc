@@ -22,9 +22,9 @@ namespace {
 // Of the training data, whole activations at a time.
 constexpr int64_t kRangeSamples = 64;
 constexpr int64_t kRangeBatch = 8;
-// Training moves weights and ranges: a layer starts at full range only where its sums have this much to spare.
+// Other samples reach further than those that were seen, and training moves the ranges: a layer starts at full range only where its
+// sums have room for inputs this much further from 0, as far as their grid goes.
 constexpr double kSpare = 1.1;
-constexpr int64_t kKernelWeightBits = 8;
 
 // A layer that an integer kernel computes, in the graph that is trained.
 struct IntegerLayer {
@@ -77,8 +77,17 @@ absl::StatusOr<std::vector<StoredRange>> MeasureRanges(PipelineState& state, Qua
   return ranges;
 }
 
-// The largest pair sum of each weight that an integer kernel reads, by the weight's quantizer.
-absl::StatusOr<std::map<std::string, double>> MeasurePairSums(PipelineState& state, QuantizedModel& model) {
+StoredRange Spread(const StoredRange& range, Grid grid, double spare) {
+  const double zero = static_cast<double>(StoredZeroPoint(grid));
+  const auto spread = [&](const at::Tensor& end) {
+    return end.sub(zero).mul(spare).clamp(static_cast<double>(grid.qmin), static_cast<double>(grid.qmax)).add(zero);
+  };
+  return {spread(range.low), spread(range.high)};
+}
+
+// The largest pair sum of each weight that an integer kernel reads, by the weight's quantizer, with inputs that are `spare` times as
+// far from 0 as those seen.
+absl::StatusOr<std::map<std::string, double>> MeasurePairSums(PipelineState& state, QuantizedModel& model, double spare) {
   const std::vector<IntegerLayer> layers = IntegerLayers(model, state.plan);
   PACTORY_ASSIGN_OR_RETURN(const std::vector<StoredRange> ranges, MeasureRanges(state, model, layers));
   std::map<std::string, double> sums;
@@ -89,7 +98,8 @@ absl::StatusOr<std::map<std::string, double>> MeasurePairSums(PipelineState& sta
       const at::Tensor stored =
           QuantizeWeight(weight, quantizer.Scales(weight), quantizer.spec().channel_axis, quantizer.grid().qmax);
       double& sum = sums[quantizer.spec().id];
-      sum = std::max(sum, LargestPairSum(*layers[i].node, stored, ranges[i], StoredZeroPoint(layers[i].input->grid())));
+      const Grid grid = layers[i].input->grid();
+      sum = std::max(sum, LargestPairSum(*layers[i].node, stored, Spread(ranges[i], grid, spare), StoredZeroPoint(grid)));
     }
     return absl::OkStatus();
   }));
@@ -130,17 +140,17 @@ absl::Status ChooseWeightRanges(PipelineState& state) {
   if (!by_layer) return absl::OkStatus();
   for (WeightPlacement& weight : state.plan.weights) weight.range = v1::WeightConfig::FULL;
   PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<QuantizedModel> model, MakeModel(state));
-  PACTORY_ASSIGN_OR_RETURN(const auto sums, MeasurePairSums(state, *model));
+  PACTORY_ASSIGN_OR_RETURN(const auto sums, MeasurePairSums(state, *model, kSpare));
   for (WeightPlacement& weight : state.plan.weights) {
     const auto sum = sums.find(weight.id);
-    if (sum != sums.end() && sum->second * kSpare > 1) weight.range = v1::WeightConfig::REDUCED;
+    if (sum != sums.end() && sum->second > 1) weight.range = v1::WeightConfig::REDUCED;
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckWeightRanges(PipelineState& state) {
   PACTORY_RETURN_IF_ERROR(state.meter.Start("check_weight_ranges"));
-  PACTORY_ASSIGN_OR_RETURN(auto sums, MeasurePairSums(state, *state.trained));
+  PACTORY_ASSIGN_OR_RETURN(auto sums, MeasurePairSums(state, *state.trained, 1));
   std::vector<std::string> repaired;
   for (WeightPlacement& weight : state.plan.weights) {
     const auto sum = sums.find(weight.id);
@@ -162,7 +172,7 @@ absl::Status CheckWeightRanges(PipelineState& state) {
       PACTORY_ASSIGN_OR_RETURN(state.report.qat, MeasureMetric(state, state.trained_answers));
       state.answers["qat"] = state.trained_answers;
     }
-    PACTORY_ASSIGN_OR_RETURN(sums, MeasurePairSums(state, *state.trained));
+    PACTORY_ASSIGN_OR_RETURN(sums, MeasurePairSums(state, *state.trained, 1));
     state.report.warnings.push_back(absl::StrCat(
         "training made the weights of ", repaired.size(),
         " layer(s) pass 16-bit pair sums; they were reduced to 7 bits afterwards: first=", repaired[0]));
