@@ -245,6 +245,21 @@ absl::Status CheckOverrides(const QuantizationConfig& config) {
   return absl::OkStatus();
 }
 
+// What reads or changes the folded weights and biases has no place where these are trained unfolded.
+absl::Status CheckBatchNorm(const QuantizationConfig& config) {
+  if (!config.training().enabled() || config.training().batch_norm() != v1::TrainingConfig::TRAINED) return absl::OkStatus();
+  const auto refuse = [](absl::string_view what) {
+    return InvalidField("training.batch_norm", absl::StrCat("TRAINED goes with ", what, "; change that, or set it to FOLDED"));
+  };
+  const v1::QuantizerMethod weights = config.weights().method();
+  if (weights != v1::CHANNEL_ABS_MAX && weights != v1::ABS_MAX && weights != v1::NONE) {
+    return refuse(absl::StrCat("weights.method CHANNEL_ABS_MAX, ABS_MAX or NONE, whose scales follow the folding, not ",
+                               v1::QuantizerMethod_Name(weights)));
+  }
+  if (config.calibration().bias_correction()) return refuse("calibration.bias_correction false");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void FillDefaults(QuantizationConfig& config) {
@@ -370,6 +385,7 @@ absl::Status ValidateConfig(const QuantizationConfig& config) {
   PACTORY_RETURN_IF_ERROR(CheckRange("calibration.search_samples", config.calibration().search_samples(), 1, 1e6));
   PACTORY_RETURN_IF_ERROR(CheckMixedPrecision(config));
   PACTORY_RETURN_IF_ERROR(CheckTraining(config.training()));
+  PACTORY_RETURN_IF_ERROR(CheckBatchNorm(config));
   PACTORY_RETURN_IF_ERROR(CheckPreprocess(config.preprocess()));
   PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.batch_size", config.evaluation().batch_size(), 1, 65536));
   PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.map_threshold", config.evaluation().map_threshold(), -1e9, 1e9));

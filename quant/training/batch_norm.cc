@@ -51,7 +51,8 @@ at::Tensor BatchNormTraining::Normalize(const UnfoldedLayer& layer, at::ArrayRef
   for (int64_t axis = 2; axis < z.dim(); ++axis) axes.push_back(axis);
   std::vector<int64_t> by_channel(static_cast<size_t>(z.dim()), 1);
   by_channel[1] = -1;
-  const at::Tensor factor = Factor(layer, gamma, variance).detach();
+  // With its gradient, which takes out again what gamma does to z.
+  const at::Tensor factor = Factor(layer, gamma, variance);
   // z = factor * (raw - mean) + beta: its normalized form is raw's, with the sign of gamma.
   const at::Tensor z_mean = z.mean(axes);
   const at::Tensor z_variance = z.var(axes, /*unbiased=*/false);

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 
@@ -40,10 +39,13 @@ bool LossWatch::IsTooLarge(double loss) const {
 }
 
 std::string RangeFault(const LearnedValue& value) {
-  const double now = value.tensor->item<double>();
+  // Of a weight there is one for each channel.
+  const at::Tensor now = value.tensor->detach();
+  const double least = now.min().item<double>();
+  const double largest = now.abs().max().item<double>();
   // A lower end of 0 is a range of its own kind.
-  if (value.start > 0 && now <= value.unit * kLeastLearnedShare * 1.0001) return absl::StrCat("died: ", now);
-  if (std::fabs(now) > kRunawayUnits * value.unit) return absl::StrCat("ran away: ", now);
+  if (value.start > 0 && least <= value.unit * kLeastLearnedShare * 1.0001) return absl::StrCat("died: ", least);
+  if (largest > kRunawayUnits * value.unit) return absl::StrCat("ran away: ", largest);
   return "";
 }
 

@@ -40,7 +40,7 @@ class LossWatch {
 };
 
 /// Returns what is wrong with a learned value, or "": it fell to the least share of its start that is allowed, where the grid has
-/// all but vanished, or grew beyond a hundred times its unit.
+/// all but vanished, or grew beyond a hundred times its unit; of several channels, one is enough.
 std::string RangeFault(const LearnedValue& value);
 
 }  // namespace pactory::quant

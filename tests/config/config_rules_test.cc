@@ -79,6 +79,8 @@ TEST(ConfigRulesTest, EachBrokenLimitNamesItsField) {
       {"training: {ema_decay: 1}", "training.ema_decay"},
       {"training: {batch_norm_freeze_at: 1.1}", "training.batch_norm_freeze_at"},
       {"training: {batch_norm_reestimation_batches: -1}", "training.batch_norm_reestimation_batches"},
+      {"{training: {batch_norm: TRAINED}, calibration: {bias_correction: true}}", "training.batch_norm"},
+      {"{training: {batch_norm: TRAINED}, weights: {method: CHANNEL_MSE}}", "training.batch_norm"},
       {"training: {max_seconds: -1}", "training.max_seconds"},
       {"training: {stop_at_metric_drop: 2, evaluate_every: 1}", "training.stop_at_metric_drop"},
       {"training: {stop_at_metric_drop: 0.01}", "training.stop_at_metric_drop"},

@@ -75,6 +75,8 @@ TEST(RangeFaultTest, DeadAndRunawayRangesAreTold) {
   // The lower end of a range.
   EXPECT_EQ(fault(0, -1), "");
   EXPECT_NE(fault(-201, -1), "");
+  tensor = at::tensor({1.0f, 0.0f, 1.0f});
+  EXPECT_NE(RangeFault({.name = "range", .tensor = &tensor, .start = 1}), "") << "one channel of three";
 }
 
 }  // namespace
