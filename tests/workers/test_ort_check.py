@@ -1,5 +1,6 @@
 """ort_check.py as the trainer uses it: a child process that is given files."""
 
+import importlib.util
 import json
 import pathlib
 import subprocess
@@ -140,3 +141,26 @@ def test_file_that_is_no_model_exits_1_with_one_line(tmp_path):
     done, _ = check(tmp_path, model, [save(tmp_path / "x.npy", np.zeros((1, 3), np.float32))])
     assert done.returncode == 1
     assert done.stderr.startswith("ort_check: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_openvino_gives_the_same_outputs_or_is_named_as_missing(tmp_path, linear):
+    x = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    inputs = save(tmp_path / "x.npy", x)
+    installed = importlib.util.find_spec("openvino") is not None
+    probe = subprocess.run([sys.executable, SCRIPT, "--has-runtime", "openvino"])
+    assert probe.returncode == (0 if installed else 1)
+    done, result = check(tmp_path, linear, [inputs], "--runtime", "openvino", "--batch", "4", "--latency-runs", "3")
+    if not installed:
+        assert done.returncode == 2 and "openvino is not installed" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "out/output_0.npy"), x * [1, 2, 3] + 1, rtol=1e-5)
+    assert result["runtime"]["name"] == "openvino" and result["latency_ms"]["median"] > 0
+    done, _ = check(tmp_path, linear, [inputs], "--runtime", "openvino", "--optimization", "none")
+    assert done.returncode == 2 and "always optimizes" in done.stderr
+
+
+def test_unknown_runtimes_are_not_there():
+    assert subprocess.run([sys.executable, SCRIPT, "--has-runtime", "onnxruntime"]).returncode == 0
+    assert subprocess.run([sys.executable, SCRIPT, "--has-runtime", "no_such_runtime"]).returncode == 1
+    assert subprocess.run([sys.executable, SCRIPT, "--has-runtime"], capture_output=True).returncode == 2

@@ -27,6 +27,10 @@ INSTRUCTION_SETS = [
 ]
 
 
+# Each is also the name of its package.
+RUNTIMES = ("onnxruntime", "openvino")
+
+
 class InputError(Exception):
     """The caller's arguments or files are wrong."""
 
@@ -202,7 +206,7 @@ def parse_arguments(arguments):
     parser.add_argument("--latency-threads", type=positive, default=1, help="default %(default)s")
     parser.add_argument("--optimization", choices=("all", "none"), default="all",
                         help="none runs the graph unfused, as written (default %(default)s)")
-    parser.add_argument("--runtime", choices=("onnxruntime", "openvino"), default="onnxruntime",
+    parser.add_argument("--runtime", choices=RUNTIMES, default="onnxruntime",
                         help="openvino needs that package; it has no --optimization none (default %(default)s)")
     parser.add_argument("--json", type=pathlib.Path, required=True, help="where the result goes")
     return parser.parse_args(arguments)
@@ -253,8 +257,8 @@ def run(args):
 
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["--has-runtime"]:
-        return 0 if arguments[1:] == ["onnxruntime"] or importlib.util.find_spec(arguments[1]) else 1
+    if arguments[:1] == ["--has-runtime"] and len(arguments) == 2:
+        return 0 if arguments[1] in RUNTIMES and importlib.util.find_spec(arguments[1]) else 1
     args = parse_arguments(arguments)
     try:
         run(args)
