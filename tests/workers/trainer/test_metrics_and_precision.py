@@ -63,6 +63,15 @@ def read(probabilities):
     return np.array(lines, np.int64)
 
 
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("maps")
+    map_net(folder / "m.onnx")
+    np.savez(folder / "train.npz", x=samples(64, 2))
+    np.savez(folder / "eval.npz", x=samples(40, 1))
+    return folder
+
+
 def quantized(folder, out, *arguments):
     done = quantize(folder, out, *arguments)
     assert done.returncode == 0, done.stderr
@@ -101,13 +110,10 @@ def test_lines_are_measured_by_their_reading(tmp_path):
     assert report["deployed"]["metric"] == pytest.approx((readings[0] == readings[1]).all(1).mean())
 
 
-def test_maps_are_measured_by_their_overlap(tmp_path):
-    map_net(tmp_path / "m.onnx")
+def test_maps_are_measured_by_their_overlap(maps, tmp_path):
     x = samples(40, 1)
-    np.savez(tmp_path / "train.npz", x=samples(64, 2))
-    np.savez(tmp_path / "eval.npz", x=x)
-    report, table = quantized(tmp_path, tmp_path / "out", "--preset", "ptq_int8", "--set", "evaluation.map_threshold=0.6")
-    a, b = (run_onnx(path, x) > 0.6 for path in (tmp_path / "m.onnx", tmp_path / "out/model.int8.onnx"))
+    report, table = quantized(maps, tmp_path / "out", "--preset", "ptq_int8", "--set", "evaluation.map_threshold=0.6")
+    a, b = (run_onnx(path, x) > 0.6 for path in (maps / "m.onnx", tmp_path / "out/model.int8.onnx"))
     assert report["metric_name"] == "iou"
     assert (report["deployed"]["right"], report["deployed"]["total"]) == ((a & b).sum(), (a | b).sum())
     assert report["deployed"]["interval95"] is None and 0.9 < report["deployed"]["metric"] < 1
@@ -129,30 +135,29 @@ def test_thresholds_by_output_and_sensitivity_of_each_layer(material, tmp_path):
     assert all(layer["sensitivity"] is None for layer in report["layers"])
 
 
-def test_most_sensitive_layers_stay_in_float_until_the_answers_agree(material, tmp_path):  # noqa: F811
+def test_most_sensitive_layers_stay_in_float_until_the_answers_agree(maps, tmp_path):
     coarse = ["--preset", "ptq_int8", "--set", "weights.bits=2", "--set", "first_last_bits=2"]
-    plain, _ = quantized(material, tmp_path / "plain", *coarse)
-    report, _ = quantized(material, tmp_path / "mixed", *coarse, "--set", "mixed_precision.min_agreement=0.9")
-    kept = [layer["name"] for layer in report["layers"] if layer["precision"] == "float"]
+    plain, _ = quantized(maps, tmp_path / "plain", *coarse)
+    report, _ = quantized(maps, tmp_path / "mixed", *coarse, "--set", "mixed_precision.min_agreement=0.88")
+    kept = {layer["name"] for layer in report["layers"] if layer["precision"] == "float"}
     assert 0 < len(kept) < len(report["layers"])
-    assert [entry["name"] for entry in report["config"]["overrides"]] and "mixedPrecision" not in report["config"]
-    assert {entry["name"] for entry in report["config"]["overrides"]} == set(kept)
+    assert {entry["name"] for entry in report["config"]["overrides"]} == kept and "mixed_precision" not in report["config"]
     ranking = sorted(plain["layers"], key=lambda layer: -layer["sensitivity"])
-    assert set(kept) == {layer["name"] for layer in ranking[:len(kept)]}
-    # 256 calibration samples agreed on 90 %; the evaluation set is another draw.
-    assert report["agreement"]["top1_fp32"] > max(plain["agreement"]["top1_fp32"], 0.85)
+    assert kept == {layer["name"] for layer in ranking[:len(kept)]}
+    # The target holds on 64 calibration samples; the evaluation set is another draw.
+    assert plain["agreement"]["top1_fp32"] < 0.88 and report["agreement"]["top1_fp32"] > 0.87
 
 
-def test_as_many_sensitive_layers_as_the_file_has_room_for(material, tmp_path):  # noqa: F811
-    sizes = [0.0]
-    for ratio in (0.86, 0.98):
-        report, _ = quantized(material, tmp_path / str(ratio), "--preset", "ptq_int8", "--set",
-                              f"mixed_precision.max_size_ratio={ratio}", "--set", "calibration.samples=64")
-        sizes.append(report["size_bytes"]["int8"] / report["size_bytes"]["fp32"])
-        assert sizes[-1] <= ratio
-    assert sizes[1] < sizes[2]
-    done = quantize(material, tmp_path / "small", "--preset", "ptq_int8", "--set", "mixed_precision.max_size_ratio=0.01")
+def test_as_many_sensitive_layers_as_the_file_has_room_for(maps, tmp_path):
+    kept = []
+    for ratio in (0.45, 0.95):
+        report, _ = quantized(maps, tmp_path / str(ratio), "--preset", "ptq_int8", "--set",
+                              f"mixed_precision.max_size_ratio={ratio}")
+        assert report["size_bytes"]["int8"] <= ratio * report["size_bytes"]["fp32"]
+        kept.append({layer["params"] for layer in report["layers"] if layer["precision"] == "float"})
+    assert kept == [{16}, {16, 2304}]
+    done = quantize(maps, tmp_path / "small", "--preset", "ptq_int8", "--set", "mixed_precision.max_size_ratio=0.01")
     assert done.returncode != 0 and "max_size_ratio" in done.stderr
-    done = quantize(material, tmp_path / "both", "--preset", "ptq_int8", "--set", "mixed_precision.max_size_ratio=0.5", "--set",
+    done = quantize(maps, tmp_path / "both", "--preset", "ptq_int8", "--set", "mixed_precision.max_size_ratio=0.5", "--set",
                     "mixed_precision.min_agreement=0.5")
-    assert done.returncode == 2 and "exactly one" in done.stderr
+    assert done.returncode != 0 and "exactly one" in done.stderr
