@@ -37,9 +37,7 @@ class LayerRounding {
   LayerRounding(const IsolatedLayer& layer, const LayerSamples& samples, RoundedWeight weight, const v1::AdaRoundConfig& config,
                 uint64_t seed)
       : layer_(layer), samples_(samples), weight_(std::move(weight)), config_(config), seed_(seed) {
-    v1::TrainingConfig adam;
-    adam.set_optimizer(v1::TrainingConfig::ADAM);
-    optimizer_ = MakeOptimizer(adam, {{.parameters = {{"rounding", weight_.variable()}}}});
+    optimizer_ = MakeOptimizer({.kind = v1::TrainingConfig::ADAM}, {{.parameters = {{"rounding", weight_.variable()}}}});
     // Layers of any gain weigh the same against the regularization.
     power_ = std::max(samples_.targets.square().mean().item<double>(), 1e-30);
   }

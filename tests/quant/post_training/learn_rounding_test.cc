@@ -85,29 +85,27 @@ struct RoundedModels {
   }
 };
 
-// Inputs whose columns depend on each other, as neighbouring pixels do: only then does it matter which weights go up together.
-at::Tensor Correlated(int64_t rows, int64_t columns) {
-  return at::matmul(at::randn({rows, columns}), at::randn({columns, columns})) / std::sqrt(columns) + 0.5;
-}
-
-TEST(LearnRoundingTest, FindsTheBestOfAllRoundings) {
+TEST(LearnRoundingTest, ComesNearTheBestOfAllRoundings) {
   at::manual_seed(3);
-  constexpr int kWeights = 8;
-  const at::Tensor w = at::randn({kWeights, 1}), x = Correlated(64, kWeights);
+  constexpr int kWeights = 8, kColumns = 24;
+  // Inputs that rise and fall together, as neighbouring pixels do: it matters which weights go up together.
+  const at::Tensor x = at::randn({64, 1}) + 0.3 * at::randn({64, kWeights});
+  const at::Tensor w = at::randn({kWeights, kColumns});
   RoundedModels models(GraphOf({-1, kWeights}, {NodeOf("MatMul", {"x", "w"}, "y")}, {{"w", w}}), x, 3);
-  const double scale = models.quantized->Find("w")->Scales(w).item<double>();
-  double best = std::numeric_limits<double>::infinity();
+  models.config.set_steps(2000);
+  const at::Tensor steps = w / models.quantized->Find("w")->Scales(w);
+  // By brute force, for each column.
+  at::Tensor best = at::full({kColumns}, std::numeric_limits<double>::infinity());
   for (int up = 0; up < 1 << kWeights; ++up) {
-    at::Tensor rounded = (w / scale).floor();
-    for (int i = 0; i < kWeights; ++i) rounded[i][0] += (up >> i) & 1;
-    const double error = at::matmul(x, rounded.clamp(-3, 3) * scale - w).square().mean().item<double>();
-    best = std::min(best, error);
+    at::Tensor rounded = steps.floor();
+    for (int i = 0; i < kWeights; ++i) rounded[i] += (up >> i) & 1;
+    const at::Tensor error = at::matmul(x, (rounded.clamp(-3, 3) - steps) * models.quantized->Find("w")->Scales(w));
+    best = at::minimum(best, error.square().mean({0}));
   }
-  const double nearest = models.OutputError();
+  const double least = best.mean().item<double>();
+  EXPECT_GT(models.OutputError(), 2.5 * least);
   ASSERT_TRUE(models.Learn().ok());
-  const double learned = models.OutputError();
-  EXPECT_GT(nearest, 1.5 * best);
-  EXPECT_LT(learned, 1.05 * best);
+  EXPECT_LT(models.OutputError(), 1.3 * least);
 }
 
 TEST(LearnRoundingTest, ANetKeepsItsOutputsBetterThanByNearestRounding) {
