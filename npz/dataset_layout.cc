@@ -31,6 +31,12 @@ absl::Status CheckSampleArray(const NpyHeader& x) {
       absl::StrCat("array x must be uint8, int8, float16, float32 or float64: dtype=", x.dtype));
 }
 
+absl::Status CheckTargetArray(const NpyHeader& x, const NpyHeader& y) {
+  if (!y.shape.empty() && y.shape[0] == x.shape[0] && y.kind == NpyKind::kFloat) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("an array of targets must hold floats, for each sample of x: x=", Text(x.shape),
+                                                 " y=", Text(y.shape), " dtype=", y.dtype));
+}
+
 absl::Status CheckLabelArray(const NpyHeader& x, const NpyHeader& y) {
   if ((y.shape.size() != 1 && y.shape.size() != 2) || y.shape[0] != x.shape[0]) {
     return absl::InvalidArgumentError(absl::StrCat("array y must have one label, or one row of them, for each sample of x: x=",

@@ -15,6 +15,9 @@ const ZipMember* FindArray(const std::vector<ZipMember>& members, absl::string_v
 /// Samples: at least one, of uint8, int8, float16, float32 or float64. INVALID_ARGUMENT says what they are.
 absl::Status CheckSampleArray(const NpyHeader& x);
 
+/// Targets of a regression: floats, one or an array of them for each sample. INVALID_ARGUMENT says what they are.
+absl::Status CheckTargetArray(const NpyHeader& x, const NpyHeader& y);
+
 /// Labels: for each sample an integer (N, or N x 1), or a row of integers (N x L). INVALID_ARGUMENT says what they are.
 absl::Status CheckLabelArray(const NpyHeader& x, const NpyHeader& y);
 

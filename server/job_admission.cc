@@ -75,7 +75,9 @@ absl::Status AsFieldOfJob(const absl::Status& status) {
 }
 
 absl::Status CheckLabels(const v1::QuantizationConfig& config, const DatasetFacts& train, const DatasetFacts& eval) {
-  if (config.training().task_loss_weight() > 0 && train.labelled == false) {
+  // Targets of regression are the trainer's to check, which knows the model's outputs.
+  const bool classes = config.training().task_loss() == v1::TrainingConfig::CROSS_ENTROPY;
+  if (classes && config.training().task_loss_weight() > 0 && train.labelled == false) {
     return InvalidField("job.spec.config.training.task_loss_weight",
                         "must be 0 for training data without labels (`y`); use the distillation loss alone");
   }

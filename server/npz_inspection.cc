@@ -34,10 +34,11 @@ absl::StatusOr<DatasetFacts> Inspect(const RangedFile& file) {
   }
   PACTORY_RETURN_IF_ERROR(CheckSampleArray(*x));
   PACTORY_ASSIGN_OR_RETURN(const std::optional<NpyHeader> y, ReadArray(file, members, "y"));
-  if (y.has_value()) PACTORY_RETURN_IF_ERROR(CheckLabelArray(*x, *y));
+  const bool regression = y.has_value() && y->kind == NpyKind::kFloat;
+  if (y.has_value()) PACTORY_RETURN_IF_ERROR(regression ? CheckTargetArray(*x, *y) : CheckLabelArray(*x, *y));
   DatasetFacts facts;
   facts.sample_dims.emplace(x->shape.begin() + 1, x->shape.end());
-  facts.labelled = y.has_value();
+  facts.labelled = y.has_value() && !regression;
   return facts;
 }
 

@@ -39,6 +39,13 @@ TEST(NpzInspectionTest, LabelsMayBeAbsent) {
   EXPECT_EQ(facts->labelled, false);
 }
 
+TEST(NpzInspectionTest, TargetsOfRegressionAreNoLabels) {
+  const auto facts =
+      Inspect(v1::Dataset::NPZ, Zip({{"x.npy", Npy("<f4", {2, 5}, 4)}, {"y.npy", Npy("<f4", {2, 3, 3}, 4)}}));
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  EXPECT_EQ(facts->labelled, false);
+}
+
 TEST(NpzInspectionTest, WhatIsWrongIsNamed) {
   const auto npz = [](const std::string& x, const std::string& y) {
     return Inspect(v1::Dataset::NPZ, Zip({{"x.npy", x}, {"y.npy", y}}));
@@ -55,7 +62,7 @@ TEST(NpzInspectionTest, WhatIsWrongIsNamed) {
   ExpectBad(npz(x, Npy("<i8", {4, 7, 1}, 8)), "y=[4,7,1]");
   ExpectBad(npz(Npy("<i4", {4, 2}, 4), y), "dtype=<i4");
   ExpectBad(npz(x, Npy("<i8", {5, 7}, 8)), "y=[5,7]");
-  ExpectBad(npz(x, Npy("<f4", {4}, 4)), "dtype=<f4");
+  ExpectBad(npz(x, Npy("<f4", {5, 3}, 4)), "y=[5,3]");
   ExpectBad(npz(Npy("<U5", {4, 2}, 20), y), "dtype=<U5");
   ExpectBad(npz(Npy(">f4", {4, 2}, 4), y), "dtype=>f4");
   ExpectBad(npz(x.substr(0, x.size() - 1), y), "fit its shape");
