@@ -51,7 +51,7 @@ def normalized(conv, spread, generator):
 class Depthwise(nn.Module):
     """MobileNet's blocks. Folded BatchNormalization leaves channels whose ranges differ by a factor of hundreds."""
 
-    def __init__(self, generator, spread=1.8):
+    def __init__(self, generator, spread=1.35):
         super().__init__()
         def block(i, o, stride):
             return [*normalized(nn.Conv2d(i, i, 3, stride, 1, groups=i, bias=False), spread, generator), nn.ReLU(),
@@ -102,7 +102,7 @@ class Attention(nn.Module):
         self.position = nn.Parameter(0.1 * torch.randn(16, width, generator=generator))
         # Large and constant: LayerNorm's outputs carry them into every layer.
         with torch.no_grad():
-            self.position[:, :2] = torch.tensor([60.0, -40.0])
+            self.position[:, :2] = torch.tensor([2.0, -1.5])
         self.blocks = nn.ModuleList(nn.ModuleDict({
             "n1": nn.LayerNorm(width), "qkv": nn.Linear(width, 3 * width), "out": nn.Linear(width, width),
             "n2": nn.LayerNorm(width), "up": nn.Linear(width, 2 * width), "down": nn.Linear(2 * width, width)}) for _ in range(2))
@@ -119,7 +119,7 @@ class Attention(nn.Module):
         return self.head(self.norm(x).mean(1))
 
 
-MODELS = {"depthwise": (Depthwise, 500, 8e-3), "squeeze_excite": (SqueezeExcite, 500, 8e-3), "attention": (Attention, 1000, 3e-3)}
+MODELS = {"depthwise": (Depthwise, 500, 8e-3), "squeeze_excite": (SqueezeExcite, 500, 8e-3), "attention": (Attention, 1500, 3e-3)}
 
 
 def train(name, sets):
