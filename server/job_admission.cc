@@ -76,8 +76,9 @@ absl::Status AsFieldOfJob(const absl::Status& status) {
 
 absl::Status CheckLabels(const v1::QuantizationConfig& config, const DatasetFacts& train, const DatasetFacts& eval) {
   // Targets of regression are the trainer's to check, which knows the model's outputs.
-  const bool classes = config.training().task_loss() == v1::TrainingConfig::CROSS_ENTROPY;
-  if (classes && config.training().task_loss_weight() > 0 && train.labelled == false) {
+  const auto loss = config.training().task_loss();
+  const bool regression = loss == v1::TrainingConfig::MSE || loss == v1::TrainingConfig::L1;
+  if (!regression && config.training().task_loss_weight() > 0 && train.labelled == false) {
     return InvalidField("job.spec.config.training.task_loss_weight",
                         "must be 0 for training data without labels (`y`); use the distillation loss alone");
   }
