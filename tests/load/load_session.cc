@@ -10,7 +10,8 @@ namespace {
 std::shared_ptr<grpc::Channel> OwnChannel(const std::string& server) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  // After a kill the server is back within a second.
+  // After a kill the server is back within a second, and an attempt that a proxy swallows is given up as soon.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
