@@ -1,12 +1,14 @@
-// Bounds single tensors while a file that nobody has vouched for is looked at. Thread-safe; a limit holds for its thread.
+// Bounds the memory that tensors take while a graph runs that nobody has vouched for. Thread-safe; a limit holds for its thread.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 namespace pactory::quant {
 
-/// While it lives, a tensor on the host of more than `bytes` throws c10::OutOfMemoryError on this thread, which GuardTorch
-/// turns into RESOURCE_EXHAUSTED, before any memory is touched. The innermost limit counts.
+/// While it lives, tensors made on the host by this thread may hold at most `bytes` together; one more throws
+/// c10::OutOfMemoryError, which GuardTorch turns into RESOURCE_EXHAUSTED, before any memory is touched. Of nested limits the
+/// smallest counts.
 class AllocationLimit {
  public:
   explicit AllocationLimit(int64_t bytes);
@@ -14,8 +16,11 @@ class AllocationLimit {
   AllocationLimit(const AllocationLimit&) = delete;
   AllocationLimit& operator=(const AllocationLimit&) = delete;
 
+  /// What tensors hold of a limit; tensors may outlive it.
+  struct Budget;
+
  private:
-  int64_t before_;
+  std::shared_ptr<Budget> before_;
 };
 
 }  // namespace pactory::quant

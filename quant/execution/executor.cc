@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "quant/allocation_limit.h"
 #include "quant/guard.h"
 #include "quant/onnx/tensor.h"
 
@@ -16,6 +17,12 @@ namespace pactory::quant {
 namespace {
 
 constexpr int kAbsent = -1;
+
+// A run may hold this much, and so many times what the model and its inputs hold: nets of any kind stay far below, and a small
+// file whose data ask for a huge tensor is refused.
+constexpr int64_t kLeastMemory = int64_t{1} << 29;
+constexpr int64_t kMostGrowthOfParameters = 256;
+constexpr int64_t kMostGrowthOfInputs = 4096;
 
 std::string LabelOf(const Node& node) { return absl::StrCat("node ", node.name, " (", node.op_type, ")"); }
 
@@ -114,8 +121,18 @@ struct Executor::Plan {
   // Runs the first `count` steps and appends the slots `wanted` to `results`.
   absl::Status Execute(at::ArrayRef<at::Tensor> inputs, size_t count, const std::vector<int>& wanted,
                        std::vector<at::Tensor>& results);
-  absl::Status RunStep(const Step& step, std::vector<at::Tensor>& arguments, const std::vector<char>& kept);
+  absl::Status RunStep(const Step& step, int64_t most_bytes, std::vector<at::Tensor>& arguments,
+                       const std::vector<char>& kept);
+  // What the tensors of one run may hold.
+  int64_t MemoryFor(at::ArrayRef<at::Tensor> inputs) const;
 };
+
+int64_t Executor::Plan::MemoryFor(at::ArrayRef<at::Tensor> inputs) const {
+  int64_t most = kLeastMemory;
+  for (const at::Tensor& input : inputs) most += kMostGrowthOfInputs * static_cast<int64_t>(input.nbytes());
+  for (const auto& [name, tensor] : parameters) most += kMostGrowthOfParameters * static_cast<int64_t>(tensor.nbytes());
+  return most;
+}
 
 void Executor::Plan::PlanReleases() {
   std::vector<char> needed(slot_of.size(), 0);
@@ -131,7 +148,7 @@ void Executor::Plan::PlanReleases() {
   }
 }
 
-absl::Status Executor::Plan::RunStep(const Step& step, std::vector<at::Tensor>& arguments,
+absl::Status Executor::Plan::RunStep(const Step& step, int64_t most_bytes, std::vector<at::Tensor>& arguments,
                                      const std::vector<char>& kept) {
   arguments.clear();
   for (const int slot : step.inputs) arguments.push_back(slot == kAbsent ? at::Tensor() : slots[slot]);
@@ -141,6 +158,11 @@ absl::Status Executor::Plan::RunStep(const Step& step, std::vector<at::Tensor>& 
                                                  " named=", step.outputs.size()));
   }
   for (size_t index = 0; index < step.outputs.size(); ++index) {
+    // A view holds nothing yet; whoever reads it makes it what it says it is.
+    if (results[index].defined()) {
+      TORCH_CHECK_WITH(OutOfMemoryError, results[index].numel() <= most_bytes / results[index].element_size(),
+                       "a tensor must not be larger than ", most_bytes, " bytes here: dims=", results[index].sizes());
+    }
     if (step.outputs[index] != kAbsent) slots[step.outputs[index]] = std::move(results[index]);
   }
   for (const int slot : step.release) {
@@ -167,6 +189,8 @@ absl::Status Executor::Plan::Execute(at::ArrayRef<at::Tensor> inputs, size_t cou
   for (const int slot : wanted) kept[slot] = 1;
   const Step* current = nullptr;
   std::vector<at::Tensor> arguments;
+  const int64_t most_bytes = MemoryFor(inputs);
+  const AllocationLimit limited(most_bytes);
   absl::Status status = GuardTorch("run", [&] {
     for (const ParameterSlot& parameter : parameter_slots) slots[parameter.slot] = *parameter.tensor;
     for (size_t index = 0; index < inputs.size(); ++index) {
@@ -176,7 +200,7 @@ absl::Status Executor::Plan::Execute(at::ArrayRef<at::Tensor> inputs, size_t cou
     }
     for (size_t index = 0; index < count; ++index) {
       current = &steps[index];
-      PACTORY_RETURN_IF_ERROR(RunStep(steps[index], arguments, kept));
+      PACTORY_RETURN_IF_ERROR(RunStep(steps[index], most_bytes, arguments, kept));
     }
     for (const int slot : wanted) results.push_back(slots[slot]);
     return absl::OkStatus();

@@ -136,6 +136,33 @@ def ints(name, *numbers):
     return (name, np.array(numbers, np.int64))
 
 
+def size_from_data(nodes, factor, initializers=(), **kinds):
+    """`nodes` read n, an int64 of one element that only a run tells: the largest of the samples, 1, times `factor`."""
+    first = [node("ReduceMax", ["x"], ["largest"], keepdims=0), node("Mul", ["largest", "factor"], ["product"]),
+             node("Cast", ["product"], ["whole"], to=TensorProto.INT64), node("Reshape", ["whole", "vector"], ["n"])]
+    return model([*first, *nodes], [("factor", np.float32(factor)), ints("vector", 1), *initializers], **kinds)
+
+
+def along(op, name):
+    """x (N x 4) with n rows, by Tile or Expand."""
+    return size_from_data([node("Concat", ["n", "width"], ["s"], axis=0), node(op, ["x", "s"], ["grown"], name=name),
+                           node("Relu", ["grown"], ["y"], name=f"{name}_read")], 1 << 28, [ints("width", 1 if op == "Tile" else 4)])
+
+
+def outer_sum():
+    """Two vectors of 2^15 elements, of which the sum is a matrix of 8 GiB."""
+    return size_from_data(
+        [node("Reshape", ["n", "scalar"], ["end"]), node("Range", ["zero", "end", "one"], ["row"], name="row"),
+         node("Unsqueeze", ["row", "axis"], ["column"]), node("Add", ["row", "column"], ["y"], name="outer")],
+        1 << 15, [("scalar", np.array([], np.int64)), ("zero", np.int64(0)), ("one", np.int64(1)), ints("axis", 1)])
+
+
+def many_large():
+    """Forty tensors of 256 MiB that all live until the end."""
+    nodes = [node("ConstantOfShape", ["n"], [f"c{index}"], name=f"large_{index}") for index in range(40)]
+    return size_from_data([*nodes, node("Sum", [f"c{index}" for index in range(40)], ["y"])], 1 << 26)
+
+
 GOOD = model([gemm()], [WEIGHT])
 
 CASES = [
@@ -188,4 +215,17 @@ CASES = [
     ("chain of 20,000 nodes", many_nodes(20_000), []),
     ("no layer to quantize", model([node("Relu", ["x"], ["y"])]), []),
     ("input straight to output", model([], outputs=[value("x")]), []),
+]
+
+# Only the numbers of the data ask for the memory, so that a look at the file finds nothing.
+BLOWN_UP_BY_DATA = [
+    ("Tile by a number of the data", along("Tile", "blown"), ["blown"]),
+    ("Expand to a number of the data", size_from_data([node("Expand", ["largest", "n"], ["y"], name="blown")], 1 << 31), ["blown"]),
+    ("Expand that is read", size_from_data([node("Expand", ["largest", "n"], ["grown"]), node("Relu", ["grown"], ["y"], name="read")], 1 << 31), ["read"]),
+    ("ConstantOfShape of the data", size_from_data([node("ConstantOfShape", ["n"], ["y"], name="blown")], 1 << 30), ["blown"]),
+    ("broadcast to 8 GiB", outer_sum(), ["outer"]),
+    ("many large tensors", many_large(), ["large_"]),
+    ("OneHot of the data's depth", size_from_data([node("Cast", ["x"], ["i"], to=TensorProto.INT64), node("OneHot", ["i", "n", "values"], ["y"], name="blown")], 1 << 26, [("values", np.array([0, 1], np.float32))]), ["blown"]),
+    ("Pad by a number of the data", size_from_data([node("Concat", ["n", "none", "n", "none"], ["p"], axis=0), node("Pad", ["x", "p"], ["y"], name="blown")], 1 << 27, [ints("none", 0)]), ["blown"]),
+    ("Resize by a number of the data", size_from_data([node("Cast", ["n"], ["f"], to=FLOAT), node("Concat", ["f", "f"], ["scales"], axis=0), node("Resize", ["x", "", "scales"], ["y"], name="blown")], 1 << 13), ["blown"]),
 ]

@@ -18,7 +18,7 @@ import pytest
 from onnx import numpy_helper
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from hostile_models import CASES  # noqa: E402
+from hostile_models import BLOWN_UP_BY_DATA, CASES  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TRAINER = pathlib.Path(os.environ.get("PACTORY_BINARY_DIR", ROOT / "build/release")) / "bin/pactory-trainer"
@@ -92,6 +92,15 @@ def test_faulty_files_are_refused_by_name(content, texts, data, tmp_path):
     assert answers["inspect"][0] in (0, 3)
     assert answers["quantize"][0] in ((3,) if answers["inspect"][0] == 3 else (1, 3)), answers["quantize"]
     assert answers.get("run", (1,))[0] == 1, answers["run"]
+
+
+@pytest.mark.parametrize("content, texts", [case[1:] for case in BLOWN_UP_BY_DATA], ids=[case[0] for case in BLOWN_UP_BY_DATA])
+def test_what_the_data_blow_up_is_refused_by_name(content, texts, data, tmp_path):
+    answers = run_all(content, data, tmp_path)
+    assert answers["inspect"][0] == 0, answers["inspect"]
+    for name in ("run", "quantize"):
+        code, printed = answers[name]
+        assert code == 1 and any(text in printed for text in texts), (name, printed)
 
 
 @pytest.mark.parametrize("content", [case[1] for case in ODD], ids=[case[0] for case in ODD])
