@@ -46,7 +46,8 @@ void AddConfigCommands(CLI::App& app, Invocation& invocation) {
       "Example:\n  pactory config convert --from paddleslim quant_config.yml > mine.yaml");
   convert->add_option("--from", *from, "Tool that the file is of")->required()->check(CLI::IsMember({"paddleslim"}));
   convert->add_option("file", *path, "Its config")->required();
-  OnCommand(convert, invocation, [&invocation, path] { return Convert(invocation, *path); });
+  // Both values must live until the line is parsed.
+  OnCommand(convert, invocation, [&invocation, from, path] { return Convert(invocation, *path); });
 }
 
 }  // namespace pactory
