@@ -221,7 +221,7 @@ CASES = [
 BLOWN_UP_BY_DATA = [
     ("Tile by a number of the data", along("Tile", "blown"), ["blown"]),
     ("Expand to a number of the data", size_from_data([node("Expand", ["largest", "n"], ["y"], name="blown")], 1 << 31), ["blown"]),
-    ("Expand that is read", size_from_data([node("Expand", ["largest", "n"], ["grown"]), node("Relu", ["grown"], ["y"], name="read")], 1 << 31), ["read"]),
+    ("Expand that is read", size_from_data([node("Expand", ["largest", "n"], ["grown"]), node("Relu", ["grown"], ["y"], name="read")], 1 << 31), ["grown"]),
     ("ConstantOfShape of the data", size_from_data([node("ConstantOfShape", ["n"], ["y"], name="blown")], 1 << 30), ["blown"]),
     ("broadcast to 8 GiB", outer_sum(), ["outer"]),
     ("many large tensors", many_large(), ["large_"]),
