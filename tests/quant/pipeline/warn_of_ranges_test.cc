@@ -20,14 +20,14 @@ QuantizerReport Activation(std::string name, double alpha, double start, double 
   return report;
 }
 
-v1::QuantizationConfig Config() {
+v1::QuantizationConfig CompleteConfig() {
   v1::QuantizationConfig config;
   FillDefaults(config);
   return config;
 }
 
 TEST(WarnOfRangesTest, UnmovedRangesAndHeavyClippingAreNamed) {
-  const auto warnings = WarnOfRanges({Activation("still", 1.5, 1.5, 0.01), Activation("moved", 1.4, 1.5, 0.25)}, Config());
+  const auto warnings = WarnOfRanges({Activation("still", 1.5, 1.5, 0.01), Activation("moved", 1.4, 1.5, 0.25)}, CompleteConfig());
   ASSERT_EQ(warnings.size(), 2u);
   EXPECT_THAT(warnings[0], HasSubstr("still"));
   EXPECT_THAT(warnings[0], Not(HasSubstr("moved,")));
@@ -39,11 +39,11 @@ TEST(WarnOfRangesTest, ARangeWithOneMovedEndMoved) {
   QuantizerReport two_ends = Activation("x", 1.5, 1.5, 0);
   two_ends.low = -0.9;
   two_ends.low_initial = -1;
-  EXPECT_TRUE(WarnOfRanges({two_ends}, Config()).empty());
+  EXPECT_TRUE(WarnOfRanges({two_ends}, CompleteConfig()).empty());
 }
 
 TEST(WarnOfRangesTest, NothingMovesWithoutTraining) {
-  v1::QuantizationConfig config = Config();
+  v1::QuantizationConfig config = CompleteConfig();
   config.mutable_training()->set_enabled(false);
   EXPECT_TRUE(WarnOfRanges({Activation("x", 1.5, 1.5, 0)}, config).empty());
 }
@@ -51,7 +51,7 @@ TEST(WarnOfRangesTest, NothingMovesWithoutTraining) {
 TEST(WarnOfRangesTest, LongListsAreCutShort) {
   std::vector<QuantizerReport> many;
   for (int i = 0; i < 8; ++i) many.push_back(Activation("q" + std::to_string(i), 1, 2, 0.5));
-  const auto warnings = WarnOfRanges(many, Config());
+  const auto warnings = WarnOfRanges(many, CompleteConfig());
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_THAT(warnings[0], HasSubstr("and 3 more"));
   EXPECT_THAT(warnings[0], Not(HasSubstr("q5")));
