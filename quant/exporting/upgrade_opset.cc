@@ -98,6 +98,23 @@ absl::Status RewriteSplit(Graph&, Node& node) {
   return absl::OkStatus();
 }
 
+absl::Status RewriteTopK(Graph& graph, Node& node) {
+  AppendInput(graph, node, 1, at::tensor({node.IntOr("k", 1)}, at::kLong), "k");
+  node.attributes.erase("k");
+  return absl::OkStatus();
+}
+
+absl::Status RewriteScatter(Graph&, Node& node) {
+  node.op_type = "ScatterElements";
+  return absl::OkStatus();
+}
+
+// Opset 16 gave the coordinates a choice, with another default.
+absl::Status RewriteRoiAlign(Graph&, Node& node) {
+  node.attributes["coordinate_transformation_mode"] = std::string("output_half_pixel");
+  return absl::OkStatus();
+}
+
 // Opset 20 renamed the modes.
 absl::Status RewriteGridSample(Graph&, Node& node) {
   const std::string mode = node.StringOr("mode", "bilinear");
@@ -125,6 +142,9 @@ const std::multimap<std::string, Change>& Changes() {
   static const auto* changes = new std::multimap<std::string, Change>{
       {"Softmax", {13, RewriteSoftmax}},
       {"LogSoftmax", {13, RewriteSoftmax}},
+      {"Hardmax", {13, RewriteSoftmax}},
+      {"TopK", {10, RewriteTopK}},
+      {"Scatter", {11, RewriteScatter}},
       {"Squeeze", {13, IntsToInput("axes", 1)}},
       {"Unsqueeze", {13, IntsToInput("axes", 1)}},
       {"ReduceSum", {13, IntsToInput("axes", 1)}},
@@ -136,6 +156,7 @@ const std::multimap<std::string, Change>& Changes() {
       {"Resize", {11, Refuse(13)}},
       // Of opset 14 and later: for files that hold INT4.
       {"Split", {18, RewriteSplit}},
+      {"RoiAlign", {16, RewriteRoiAlign}},
       {"GridSample", {20, RewriteGridSample}},
       {"GroupNormalization", {21, Refuse(21)}},
       {"ReduceL1", {18, IntsToInput("axes", 1)}},

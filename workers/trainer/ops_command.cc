@@ -56,7 +56,7 @@ void AddOpsCommand(CLI::App& app, int* exit_code) {
   CLI::App* command = app.add_subcommand("ops", "List the ONNX ops that models may use");
   command->footer(
       "Prints a Markdown table, or with --json what the agent tells the server: version, names of the ops, GPUs.\n\n"
-      "Example:\n  pactory-trainer ops --markdown > docs/ops.md");
+      "Example:\n  pactory-trainer ops --json");
   CLI::Option* as_json = command->add_flag("--json", *json, "One line of JSON");
   command->add_flag("--markdown", *markdown, "A Markdown table (the default)")->excludes(as_json);
   command->callback([json, exit_code] {

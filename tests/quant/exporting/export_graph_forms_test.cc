@@ -92,6 +92,63 @@ TEST(UpgradeOpsetTest, SoftmaxOfAttentionRunsOverItsLastAxis) {
   EXPECT_EQ(graph.nodes.size(), 5u);
 }
 
+// What the graph computes, before and after.
+void ExpectSameMeaning(Graph graph, const std::vector<at::Tensor>& inputs, int64_t target) {
+  const auto run = [&](const Graph& form) {
+    const auto executor = Executor::Create(form);
+    EXPECT_TRUE(executor.ok()) << executor.status();
+    const auto outputs = (*executor)->Run(inputs);
+    EXPECT_TRUE(outputs.ok()) << outputs.status();
+    return outputs->at(0);
+  };
+  const at::Tensor before = run(graph);
+  ASSERT_TRUE(UpgradeOpset(graph, target).ok());
+  EXPECT_EQ(graph.opset(), target);
+  ASSERT_TRUE(graph.Verify().ok()) << graph.Verify();
+  EXPECT_TRUE(at::equal(run(graph), before));
+}
+
+TEST(UpgradeOpsetTest, HardmaxHasOneWinnerInAllAxesFromItsOwnOn) {
+  Graph graph = Base(12);
+  graph.outputs[0] = {.name = "output", .dims = {}, .rank_known = false};
+  graph.nodes = {MakeNode("Hardmax", {"input"}, "output")};
+  ExpectSameMeaning(graph, {at::randn({2, 3, 4})}, kExportOpset);
+}
+
+TEST(UpgradeOpsetTest, TopKTakesItsNumberAsInput) {
+  Graph graph = Base(9);
+  Node top = MakeNode("TopK", {"input"}, "output");
+  top.outputs.push_back("indices");
+  top.attributes["k"] = int64_t{2};
+  graph.nodes = {top};
+  ExpectSameMeaning(graph, {at::randn({3, 4})}, kExportOpset);
+  ASSERT_TRUE(UpgradeOpset(graph, kExportOpset).ok());
+  EXPECT_FALSE(graph.nodes[0].Has("k"));
+}
+
+TEST(UpgradeOpsetTest, ScatterHasItsNewName) {
+  Graph graph = Base(10);
+  graph.initializers["indices"] = at::tensor({1, 0}, at::kLong).reshape({1, 2});
+  graph.initializers["updates"] = at::tensor({5.0f, 6.0f}).reshape({1, 2});
+  Node scatter = MakeNode("Scatter", {"input", "indices", "updates"}, "output");
+  scatter.attributes["axis"] = int64_t{1};
+  graph.nodes = {scatter};
+  ExpectSameMeaning(graph, {at::randn({1, 4})}, kExportOpset);
+  ASSERT_TRUE(UpgradeOpset(graph, kExportOpset).ok());
+  EXPECT_EQ(graph.nodes[0].op_type, "ScatterElements");
+}
+
+TEST(UpgradeOpsetTest, RoiAlignKeepsItsCoordinates) {
+  Graph graph = Base(14);
+  graph.inputs[0].dims = {1, 1, 8, 8};
+  graph.initializers["rois"] = at::tensor({0.4f, 0.7f, 5.3f, 6.1f}).reshape({1, 4});
+  graph.initializers["batch"] = at::tensor({0}, at::kLong);
+  Node align = MakeNode("RoiAlign", {"input", "rois", "batch"}, "output");
+  for (const char* side : {"output_height", "output_width"}) align.attributes[side] = int64_t{2};
+  graph.nodes = {align};
+  ExpectSameMeaning(graph, {at::randn({1, 1, 8, 8})}, kInt4Opset);
+}
+
 TEST(UpgradeOpsetTest, NewerGraphsStay) {
   Graph graph = Base(17);
   Node softmax = MakeNode("Softmax", {"input"}, "output");
