@@ -36,11 +36,14 @@ at::Tensor LargestOutputs(const at::Tensor& outputs) {
   return at::where(values.isnan().any(-1), at::full({}, -1, answers.options()), answers);
 }
 
+absl::Status CheckSameShape(const at::Tensor& answers, const at::Tensor& expected) {
+  if (answers.sizes() == expected.sizes()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("answers and expected answers must have one shape: answers=",
+                                                 ShapeOf(answers), " expected=", ShapeOf(expected)));
+}
+
 absl::StatusOr<at::Tensor> EqualSamples(const at::Tensor& answers, const at::Tensor& expected) {
-  if (answers.sizes() != expected.sizes()) {
-    return absl::InvalidArgumentError(absl::StrCat("answers and expected answers must have one shape: answers=",
-                                                   ShapeOf(answers), " expected=", ShapeOf(expected)));
-  }
+  PACTORY_RETURN_IF_ERROR(CheckSameShape(answers, expected));
   return answers.eq(expected).reshape({answers.size(0), -1}).all(1);
 }
 

@@ -39,6 +39,9 @@ Interval WilsonInterval95(const Accuracy& accuracy);
 /// N x ... integers). NaN in a row makes its answer -1.
 at::Tensor LargestOutputs(const at::Tensor& outputs);
 
+/// INVALID_ARGUMENT where two sets of answers differ in shape.
+absl::Status CheckSameShape(const at::Tensor& answers, const at::Tensor& expected);
+
 /// Returns on which samples two sets of answers are equal (at every position): bool, one per sample. INVALID_ARGUMENT where the
 /// shapes differ.
 absl::StatusOr<at::Tensor> EqualSamples(const at::Tensor& answers, const at::Tensor& expected);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -24,8 +23,19 @@ bool IsWrittenBySoftmax(const Graph& graph) {
   return node != nullptr && (node->op_type == "Softmax" || node->op_type == "LogSoftmax");
 }
 
+bool ReadsSequences(EvaluationConfig::Metric metric) {
+  return metric == EvaluationConfig::CTC_EXACT || metric == EvaluationConfig::CTC_AGREEMENT;
+}
+
 at::Tensor FilledUpTo(const at::Tensor& sequences, int64_t length) {
   return at::constant_pad_nd(sequences, {0, length - sequences.size(1)}, kPadding);
+}
+
+// Fills the shorter ones up to the length of the others.
+void FillUp(at::Tensor& answers, at::Tensor& expected) {
+  const int64_t length = std::max(answers.size(1), expected.size(1));
+  answers = FilledUpTo(answers, length);
+  expected = FilledUpTo(expected, length);
 }
 
 // Two empty maps agree: nothing is found, and nothing was there.
@@ -34,13 +44,6 @@ Accuracy Overlap(const at::Tensor& a, const at::Tensor& b) {
   const int64_t either = a.logical_or(b).sum().item<int64_t>();
   if (either == 0) return {.right = 1, .total = 1, .unit = Accuracy::Unit::kValues};
   return {.right = both, .total = either, .unit = Accuracy::Unit::kValues};
-}
-
-absl::Status SameShape(const at::Tensor& answers, const at::Tensor& expected) {
-  if (answers.sizes() == expected.sizes()) return absl::OkStatus();
-  std::ostringstream text;
-  text << answers.sizes() << " expected=" << expected.sizes();
-  return absl::InvalidArgumentError(absl::StrCat("answers and expected answers must have one shape: answers=", text.str()));
 }
 
 }  // namespace
@@ -78,8 +81,7 @@ std::string Metric::title() const {
 }
 
 absl::StatusOr<at::Tensor> Metric::Answers(const at::Tensor& outputs) const {
-  const bool ctc = metric_ == EvaluationConfig::CTC_EXACT || metric_ == EvaluationConfig::CTC_AGREEMENT;
-  if (ctc && outputs.dim() != 3) {
+  if (ReadsSequences(metric_) && outputs.dim() != 3) {
     return absl::InvalidArgumentError(absl::StrCat("CTC's reading needs a model whose first output is N x steps x classes; set "
                                                    "evaluation.metric to AGREEMENT: rank=", outputs.dim()));
   }
@@ -99,20 +101,16 @@ absl::StatusOr<at::Tensor> Metric::Answers(const at::Tensor& outputs) const {
 
 bool Metric::counts_samples() const { return metric_ != EvaluationConfig::IOU; }
 
-absl::StatusOr<at::Tensor> Metric::EqualAnswers(const at::Tensor& answers, const at::Tensor& expected) const {
-  const bool sequences = metric_ == EvaluationConfig::CTC_EXACT || metric_ == EvaluationConfig::CTC_AGREEMENT;
-  if (!sequences) return EqualSamples(answers, expected);
-  const int64_t length = std::max(answers.size(1), expected.size(1));
-  return EqualSamples(FilledUpTo(answers, length), FilledUpTo(expected, length));
+absl::StatusOr<at::Tensor> Metric::EqualAnswers(at::Tensor answers, at::Tensor expected) const {
+  if (ReadsSequences(metric_)) FillUp(answers, expected);
+  return EqualSamples(answers, expected);
 }
 
-absl::StatusOr<Accuracy> Metric::Compare(const at::Tensor& answers, const at::Tensor& expected) const {
-  if (!counts_samples()) {
-    PACTORY_RETURN_IF_ERROR(SameShape(answers, expected));
-    return Overlap(answers, expected);
-  }
-  PACTORY_ASSIGN_OR_RETURN(const at::Tensor equal, EqualAnswers(answers, expected));
-  return Accuracy{.right = equal.sum().item<int64_t>(), .total = equal.size(0)};
+absl::StatusOr<Accuracy> Metric::Compare(at::Tensor answers, at::Tensor expected) const {
+  if (ReadsSequences(metric_)) FillUp(answers, expected);
+  if (counts_samples()) return CountEqual(answers, expected);
+  PACTORY_RETURN_IF_ERROR(CheckSameShape(answers, expected));
+  return Overlap(answers, expected);
 }
 
 at::Tensor ReadCtc(const at::Tensor& outputs) {

@@ -45,11 +45,11 @@ class Metric {
 
   /// Returns on which samples the answers are equal: bool, one per sample. Sequences may differ in how far they are filled up.
   /// INVALID_ARGUMENT where the shapes differ otherwise. Requires counts_samples().
-  absl::StatusOr<at::Tensor> EqualAnswers(const at::Tensor& answers, const at::Tensor& expected) const;
+  absl::StatusOr<at::Tensor> EqualAnswers(at::Tensor answers, at::Tensor expected) const;
 
   /// Returns the share of samples with equal answers; for IOU, in values: those set in both over those set in either.
   /// INVALID_ARGUMENT as EqualAnswers.
-  absl::StatusOr<Accuracy> Compare(const at::Tensor& answers, const at::Tensor& expected) const;
+  absl::StatusOr<Accuracy> Compare(at::Tensor answers, at::Tensor expected) const;
 
  private:
   v1::EvaluationConfig::Metric metric_ = v1::EvaluationConfig::TOP1;

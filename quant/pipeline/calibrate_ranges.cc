@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "quant/pipeline/because.h"
 #include "quant/pipeline/calibrate.h"
 #include "quant/pipeline/choose_precision.h"
 #include "quant/pipeline/choose_quantizers.h"
@@ -28,11 +29,6 @@ void WarnOfUnsettledRanges(PipelineState& state) {
 
 // Small: whole activations are held.
 constexpr int64_t kProbeBatch = 8;
-
-absl::Status Because(const absl::Status& status, absl::string_view reason) {
-  if (status.ok() || absl::IsCancelled(status) || !ReasonOf(status).empty()) return status;
-  return WithReason(status, reason);
-}
 
 absl::Status PlaceQuantizers(PipelineState& state) {
   state.quantized_graph = state.graph;

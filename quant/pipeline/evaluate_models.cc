@@ -4,6 +4,7 @@
 #include "base/status_macros.h"
 #include "quant/evaluation/run_on_dataset.h"
 #include "quant/pipeline/choose_quantizers.h"
+#include "quant/pipeline/because.h"
 #include "quant/pipeline/make_quantized_model.h"
 #include "quant/pipeline/stages.h"
 
@@ -43,8 +44,7 @@ absl::Status EvaluateFp32(PipelineState& state) {
   auto answers = AnswersIn(state, *state.fp32, 0, 1, &state.fp32_outputs);
   if (!answers.ok()) {
     // What the user gave does not run: data that does not fit, or a model that is wrong inside.
-    if (absl::IsCancelled(answers.status()) || !ReasonOf(answers.status()).empty()) return answers.status();
-    return WithReason(answers.status(), absl::IsInvalidArgument(answers.status()) ? "BAD_MODEL" : "INTERNAL");
+    return Because(answers.status(), absl::IsInvalidArgument(answers.status()) ? "BAD_MODEL" : "INTERNAL");
   }
   state.fp32_answers = *std::move(answers);
   state.fp32_seconds = state.meter.StageSeconds();

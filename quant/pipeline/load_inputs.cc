@@ -12,18 +12,13 @@
 #include "quant/data/augment.h"
 #include "quant/onnx/import.h"
 #include "quant/passes/pass_runner.h"
+#include "quant/pipeline/because.h"
 #include "quant/pipeline/device.h"
 #include "quant/pipeline/stages.h"
 #include "quant/training/loss.h"
 
 namespace pactory::quant {
 namespace {
-
-// An error keeps a reason it has.
-absl::Status Because(absl::Status status, absl::string_view reason) {
-  if (status.ok() || !ReasonOf(status).empty()) return status;
-  return WithReason(std::move(status), reason);
-}
 
 absl::Status LoadConfig(PipelineState& state) {
   state.config = state.job.config;

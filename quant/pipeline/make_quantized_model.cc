@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
-#include "quant/data/data_order.h"
+#include "quant/pipeline/calibrate.h"
 #include "quant/pipeline/choose_quantizers.h"
 #include "quant/post_training/correct_biases.h"
 #include "quant/post_training/learn_rounding.h"
@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kBiasSamples = 128;
 
 CalibrationSamples SamplesOf(const PipelineState& state, int64_t most) {
-  std::vector<int64_t> order = ShuffledOrder(state.train->size(), static_cast<uint64_t>(state.config.training().seed()), -1);
+  std::vector<int64_t> order = CalibrationOrder(*state.train, state.config.training().seed());
   const int64_t batch = state.config.training().batch_size();
   int64_t count = std::min({static_cast<int64_t>(order.size()), most, int64_t{state.config.calibration().samples()}});
   // Whole batches, for models that take no other.

@@ -179,10 +179,12 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
     if (unfolded.empty()) state.report.warnings.push_back("training.batch_norm: TRAINED finds no BatchNormalization behind a quantized layer");
   }
   BatchNormTraining batch_norms(std::move(unfolded));
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs, ChooseQuantizers(state.plan, state.histograms, role.config, state.thresholds));
+  // Of the unfolded model, and of the folded one that it becomes.
+  std::vector<QuantizerSpec> specs;
   if (batch_norms.layers().empty()) {
     PACTORY_ASSIGN_OR_RETURN(result.model, MakeQuantizedModel(state, role.config));
   } else {
+    PACTORY_ASSIGN_OR_RETURN(specs, ChooseQuantizers(state.plan, state.histograms, role.config, state.thresholds));
     PACTORY_ASSIGN_OR_RETURN(result.model,
                              QuantizedModel::Create(graph, specs, [&](const Node& node) { return batch_norms.Bind(node); }));
     result.model->To(state.device);
