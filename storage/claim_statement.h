@@ -5,23 +5,27 @@
 
 namespace pactory {
 
-/// SQL: the start of the claim for worker $1 with a lease of $2; a SELECT from `started`, `leased` and `share` follows.
-///
-/// One statement is one transaction: the job leaves the queue, starts, is leased and charged, or none of it. `line` walks
-/// the index from one line's first job to the next (a loose index scan), `fitting` keeps the lines that the worker can serve
-/// in the order of turns, `first` locks the first free job of the first line that has one.
-inline constexpr char kClaimFirst[] = R"sql(
-WITH RECURSIVE me AS MATERIALIZED (
-  SELECT w.gpu, w.job_memory_gib - (SELECT coalesce(sum(l.memory_gib), 0) FROM job_lease l WHERE l.worker_id = w.id) AS free_gib
-  FROM worker w WHERE w.id = $1
-), line AS (
-  (SELECT tenant_id, worker_kind, memory_gib, priority, create_time FROM job_ready
+/// SQL, a recursive CTE: the first job of each line of the queue. Walks the index from one line's first job to the next (a loose
+/// index scan), so its time does not depend on how many wait.
+inline constexpr char kLines[] = R"sql(line AS (
+  (SELECT tenant_id, worker_kind, memory_gib, priority, create_time, ready_time FROM job_ready
    ORDER BY tenant_id, worker_kind, memory_gib, priority, create_time, job_id LIMIT 1)
   UNION ALL
   SELECT next.* FROM line CROSS JOIN LATERAL (
-    SELECT r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.create_time FROM job_ready r
+    SELECT r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.create_time, r.ready_time FROM job_ready r
     WHERE (r.tenant_id, r.worker_kind, r.memory_gib) > (line.tenant_id, line.worker_kind, line.memory_gib)
     ORDER BY r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.create_time, r.job_id LIMIT 1) next
+))sql";
+
+/// SQL: the claim for worker $1 with a lease of $2; WITH RECURSIVE and kLines stand before it, a SELECT from `started`, `leased`
+/// and `share` after it.
+///
+/// One statement is one transaction: the job leaves the queue, starts, is leased and charged, or none of it. `fitting` keeps
+/// the lines that the worker can serve in the order of turns, `first` locks the first free job of the first line that has one.
+inline constexpr char kClaimFirst[] = R"sql(
+, me AS MATERIALIZED (
+  SELECT w.gpu, w.job_memory_gib - (SELECT coalesce(sum(l.memory_gib), 0) FROM job_lease l WHERE l.worker_id = w.id) AS free_gib
+  FROM worker w WHERE w.id = $1
 ), fitting AS MATERIALIZED (
   SELECT line.*, coalesce(s.mean_seconds, 60) AS charged
   FROM line CROSS JOIN me JOIN tenant t ON t.id = line.tenant_id LEFT JOIN tenant_share s ON s.tenant_id = line.tenant_id

@@ -110,15 +110,7 @@ UPDATE job_lease SET lease_until = greatest(lease_until, now() + $1::interval),
 // Of each tenant whose most urgent job has waited for so long, one running job: the least urgent, and of those the one that
 // loses least. Not where one of the tenant's is on its way already, nor where its worker is none for the job that waits.
 constexpr char kPreempt[] = R"sql(
-WITH RECURSIVE line AS (
-  (SELECT tenant_id, worker_kind, memory_gib, priority, ready_time FROM job_ready
-   ORDER BY tenant_id, worker_kind, memory_gib, priority, create_time, job_id LIMIT 1)
-  UNION ALL
-  SELECT next.* FROM line CROSS JOIN LATERAL (
-    SELECT r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.ready_time FROM job_ready r
-    WHERE (r.tenant_id, r.worker_kind, r.memory_gib) > (line.tenant_id, line.worker_kind, line.memory_gib)
-    ORDER BY r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.create_time, r.job_id LIMIT 1) next
-), victim AS (
+, victim AS (
   SELECT DISTINCT ON (line.tenant_id) l.job_id, l.fence
   FROM line JOIN job_lease l ON l.tenant_id = line.tenant_id JOIN job j ON j.id = l.job_id JOIN worker w ON w.id = l.worker_id
   WHERE line.ready_time < now() - $1::interval AND j.state = 'RUNNING' AND j.priority > line.priority
@@ -230,7 +222,7 @@ absl::StatusOr<std::optional<v1::Lease>> LeaseStore::Claim(const std::string& wo
           transaction.exec_params("SELECT 1 FROM worker WHERE id = $1 FOR NO KEY UPDATE", worker_id);
         }
         const pqxx::result claimed = transaction.exec_params(
-            absl::StrCat(kClaimFirst, kChargeTheStart, "SELECT ", kJobColumns, kClaimed), worker_id, IntervalOf(term_));
+            absl::StrCat("WITH RECURSIVE ", kLines, kClaimFirst, kChargeTheStart, "SELECT ", kJobColumns, kClaimed), worker_id, IntervalOf(term_));
         if (claimed.empty()) return absl::OkStatus();
         over_limit = !claimed[0][26].as<bool>();
         if (over_limit) return absl::AbortedError("another claim took the tenant's last place");
@@ -364,7 +356,7 @@ absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap() {
 absl::StatusOr<std::vector<std::string>> LeaseStore::Preempt(absl::Duration waited) {
   std::vector<std::string> jobs;
   PACTORY_RETURN_IF_ERROR(database_.Query("lease.preempt", [&](pqxx::transaction_base& statement) {
-    for (const auto& row : statement.exec_params(kPreempt, IntervalOf(waited))) jobs.push_back(row[0].as<std::string>());
+    for (const auto& row : statement.exec_params(absl::StrCat("WITH RECURSIVE ", kLines, kPreempt), IntervalOf(waited))) jobs.push_back(row[0].as<std::string>());
     return absl::OkStatus();
   }));
   return jobs;
