@@ -22,5 +22,6 @@ void AddJobCommand(CLI::App& app, int* exit_code);
 void AddQuantizeCommand(CLI::App& app, int* exit_code);
 void AddReplayCommand(CLI::App& app, int* exit_code);
 void AddLintCommand(CLI::App& app, int* exit_code);
+void AddTimeCommand(CLI::App& app, int* exit_code);
 
 }  // namespace pactory

@@ -1,4 +1,4 @@
-// A job's progress for a person at a terminal, and how its end is told. Used by the quantize and replay subcommands. Not
+// A job's progress for a person at a terminal, and how its end is told. Used by the quantize, replay and time subcommands. Not
 // thread-safe.
 #pragma once
 

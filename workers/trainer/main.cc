@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   pactory::AddQuantizeCommand(app, &exit_code);
   pactory::AddReplayCommand(app, &exit_code);
   pactory::AddLintCommand(app, &exit_code);
+  pactory::AddTimeCommand(app, &exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

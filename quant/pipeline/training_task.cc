@@ -1,0 +1,78 @@
+#include "quant/pipeline/training_task.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+
+#include "base/status_macros.h"
+#include "quant/data/augment.h"
+#include "quant/data/data_order.h"
+#include "quant/training/output_head.h"
+
+namespace pactory::quant {
+namespace {
+
+// The samples of a step; the last samples of an epoch that fill no batch wait for the next shuffle.
+std::vector<int64_t> IndicesOfStep(const Dataset& dataset, const v1::TrainingConfig& config, int64_t step) {
+  const int64_t batch = std::min<int64_t>(config.batch_size(), dataset.size());
+  const int64_t per_epoch = dataset.size() / batch;
+  const std::vector<int64_t> order =
+      ShuffledOrder(dataset.size(), static_cast<uint64_t>(config.seed()), step / per_epoch);
+  const auto first = order.begin() + (step % per_epoch) * batch;
+  return {first, first + batch};
+}
+
+// The teacher runs for every batch, also for samples it has seen: what it gave for them in another batch may differ in the last
+// bit, and a resumed training would not end as one in one go.
+absl::StatusOr<std::vector<at::Tensor>> TeacherTensors(PipelineState& state, const at::Tensor& x,
+                                                       const std::vector<DistillationTarget>& targets) {
+  c10::NoGradGuard no_grad;
+  std::vector<std::string> values;
+  for (const DistillationTarget& target : targets) values.push_back(target.teacher);
+  std::vector<at::Tensor> results;
+  PACTORY_ASSIGN_OR_RETURN(results, state.fp32->RunAndFetch({x}, values));
+  return std::vector<at::Tensor>(results.end() - static_cast<int64_t>(values.size()), results.end());
+}
+
+}  // namespace
+
+BatchSource MakeTrainingBatches(PipelineState& state, const LossWeights& weights, const std::vector<DistillationTarget>& targets) {
+  return [&state, weights, targets](int64_t step) -> absl::StatusOr<TrainingBatch> {
+    const std::vector<int64_t> indices = IndicesOfStep(*state.train, state.config.training(), step);
+    PACTORY_ASSIGN_OR_RETURN(const Batch samples, state.train->Read(indices));
+    TrainingBatch batch;
+    const v1::PreprocessConfig& preprocess = state.config.preprocess();
+    const bool augments = Augments(preprocess.augmentation());
+    const at::Tensor x = augments ? Augment(preprocess, samples.x, indices, state.config.training().seed(), step) : samples.x;
+    batch.x = x.to(state.device);
+    if (weights.task > 0 && samples.y.defined()) batch.labels = samples.y.to(state.device);
+    if (weights.task > 0) {
+      for (const auto& [name, target] : samples.targets) batch.targets.emplace(name, target.to(state.device));
+    }
+    if (weights.distillation > 0) {
+      PACTORY_ASSIGN_OR_RETURN(batch.teacher, TeacherTensors(state, batch.x, targets));
+    }
+    return batch;
+  };
+}
+
+TrainingTask MakeTrainingTask(const PipelineState& state, const LossWeights& weights) {
+  TrainingTask task;
+  task.config = state.config.training();
+  task.alpha = state.config.activations().alpha();
+  task.weight_range_rate = state.config.weights().learning_rate_multiplier();
+  task.loss = weights;
+  for (const auto& [output, shape] : state.train->targets()) task.task_values.push_back(output);
+  if (task.task_values.empty()) task.task_values = {FindLogits(state.quantized_graph)};
+  task.targets = state.targets;
+  FindStudentValues(state.quantized_graph, task.targets);
+  if (task.config.has_stop_at_metric_drop()) task.enough_metric = state.report.fp32->share() - task.config.stop_at_metric_drop();
+  for (const LayerPlan& layer : state.plan.layers) {
+    if (!layer.weight.empty()) task.weights.push_back(layer.weight);
+    if (!layer.bias.empty()) task.biases.push_back(layer.bias);
+  }
+  return task;
+}
+
+}  // namespace pactory::quant
