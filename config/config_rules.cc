@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "config/quantizer_methods.h"
 
 namespace pactory {
 namespace {
@@ -24,23 +25,18 @@ absl::Status CheckRange(const char* field, double value, double low, double high
   return InvalidField(field, absl::StrCat("must be from ", low, " to ", high, ", not ", value));
 }
 
+bool TrainsBatchNorm(const QuantizationConfig& config) {
+  return config.training().enabled() && config.training().batch_norm() == v1::TrainingConfig::TRAINED;
+}
+
+// Whether a weight's range is that of the folded weight at every step.
+bool FollowsFolding(v1::QuantizerMethod method) { return method == v1::CHANNEL_ABS_MAX || method == v1::ABS_MAX; }
+
 absl::Status CheckWeights(const v1::WeightConfig& weights) {
   PACTORY_RETURN_IF_ERROR(CheckRange("weights.bits", weights.bits(), 2, 8));
   PACTORY_RETURN_IF_ERROR(
       CheckRange("weights.learning_rate_multiplier", weights.learning_rate_multiplier(), 0, 1e6));
-  switch (weights.method()) {
-    case v1::NONE:
-    case v1::ABS_MAX:
-    case v1::CHANNEL_ABS_MAX:
-    case v1::CHANNEL_MSE:
-    case v1::LSQ:
-    case v1::CHANNEL_LSQ:
-      return absl::OkStatus();
-    default:
-      return InvalidField("weights.method",
-                          absl::StrCat("must be CHANNEL_ABS_MAX, CHANNEL_MSE, CHANNEL_LSQ, ABS_MAX, LSQ or NONE, not ",
-                                       v1::QuantizerMethod_Name(weights.method())));
-  }
+  return weights.method() == v1::NONE ? absl::OkStatus() : CheckWeightMethod("weights.method", weights.method());
 }
 
 absl::Status CheckRounding(const QuantizationConfig& config) {
@@ -63,12 +59,8 @@ absl::Status CheckRounding(const QuantizationConfig& config) {
 
 absl::Status CheckActivations(const v1::ActivationConfig& activations) {
   PACTORY_RETURN_IF_ERROR(CheckRange("activations.bits", activations.bits(), 2, 8));
-  const v1::QuantizerMethod method = activations.method();
-  if (method == v1::CHANNEL_ABS_MAX || method == v1::CHANNEL_LSQ || method == v1::CHANNEL_MSE) {
-    return InvalidField("activations.method",
-                        absl::StrCat("must be PACT_TWO_SIDED, PACT, PACT_AFFINE, LSQ, LSQ_PLUS, MOVING_AVERAGE_ABS_MAX, "
-                                     "RANGE_ABS_MAX, AFFINE, ABS_MAX or NONE; ",
-                                     v1::QuantizerMethod_Name(method), " is for weights"));
+  if (activations.method() != v1::NONE) {
+    PACTORY_RETURN_IF_ERROR(CheckActivationMethod("activations.method", activations.method()));
   }
   if (!(activations.moving_rate() > 0 && activations.moving_rate() < 1)) {
     return InvalidField("activations.moving_rate",
@@ -129,12 +121,12 @@ absl::Status CheckExport(const QuantizationConfig& config) {
                         absl::StrCat("must be 8 for export.profile ", v1::ExportConfig::Profile_Name(output.profile()), ", not ",
                                      config.overrides(i).activation_bits()));
   }
-  const bool affine = method == v1::AFFINE || method == v1::PACT_AFFINE || method == v1::LSQ_PLUS;
-  if (output.profile() == v1::ExportConfig::TENSORRT && affine) {
-    return InvalidField("activations.method", absl::StrCat("must have a symmetric grid for export.profile TENSORRT (its zero points are "
-                                                           "0): PACT_TWO_SIDED, LSQ, MOVING_AVERAGE_ABS_MAX, RANGE_ABS_MAX or "
-                                                           "ABS_MAX, not ",
-                                                           v1::QuantizerMethod_Name(method)));
+  if (output.profile() == v1::ExportConfig::TENSORRT) {
+    PACTORY_RETURN_IF_ERROR(CheckSymmetricMethod("activations.method", method));
+    for (int i = 0; i < config.overrides_size(); ++i) {
+      PACTORY_RETURN_IF_ERROR(
+          CheckSymmetricMethod(absl::StrCat("overrides[", i, "].activation_method"), config.overrides(i).activation_method()));
+    }
   }
   if (output.activation_type() == v1::ExportConfig::INT8 && output.profile() != v1::ExportConfig::ORT_CPU) {
     return InvalidField("export.activation_type", "INT8 is a choice of export.profile ORT_CPU alone; leave it out");
@@ -228,6 +220,33 @@ absl::Status CheckMixedPrecision(const QuantizationConfig& config) {
   return CheckRange("mixed_precision.max_size_ratio", mixed.max_size_ratio(), 1e-6, 1);
 }
 
+// The methods of an override: those of the whole model, as far as what else the config asks for leaves the choice.
+absl::Status CheckOverriddenMethods(const QuantizationConfig& config, const v1::LayerOverride& layer, const std::string& path) {
+  const v1::QuantizerMethod weights = layer.weight_method();
+  if (weights == v1::NONE) return InvalidField(path + "weight_method", "must not be NONE; to leave the layer in float set `skip`");
+  if (weights != v1::QUANTIZER_METHOD_UNSPECIFIED) {
+    PACTORY_RETURN_IF_ERROR(CheckWeightMethod(path + "weight_method", weights));
+    if (config.weights().rounding() == v1::WeightConfig::ADAROUND && weights != v1::CHANNEL_MSE) {
+      return InvalidField(path + "weight_method", absl::StrCat("must be CHANNEL_MSE for weights.rounding ADAROUND, not ",
+                                                               v1::QuantizerMethod_Name(weights)));
+    }
+    if (TrainsBatchNorm(config) && !FollowsFolding(weights)) {
+      return InvalidField(path + "weight_method", absl::StrCat("must be CHANNEL_ABS_MAX or ABS_MAX for training.batch_norm TRAINED, not ",
+                                                               v1::QuantizerMethod_Name(weights)));
+    }
+  }
+  if (layer.weight_range() == v1::WeightConfig::AUTO) return InvalidField(path + "weight_range", "must be FULL or REDUCED, not AUTO");
+  const v1::QuantizerMethod activations = layer.activation_method();
+  if (activations == v1::QUANTIZER_METHOD_UNSPECIFIED) return absl::OkStatus();
+  if (activations == v1::NONE) {
+    return InvalidField(path + "activation_method", "must not be NONE; to leave the layer's input in float set `activation_bits` to 32");
+  }
+  if (config.activations().method() == v1::NONE) {
+    return InvalidField(path + "activation_method", "must be absent where activations.method is NONE: no activation is quantized");
+  }
+  return CheckActivationMethod(path + "activation_method", activations);
+}
+
 absl::Status CheckOverrides(const QuantizationConfig& config) {
   for (int i = 0; i < config.overrides_size(); ++i) {
     const auto& layer = config.overrides(i);
@@ -241,18 +260,19 @@ absl::Status CheckOverrides(const QuantizationConfig& config) {
     if (layer.has_activation_bits()) {
       PACTORY_RETURN_IF_ERROR(CheckRange(absl::StrCat(path, "activation_bits").c_str(), layer.activation_bits(), 2, 8));
     }
+    PACTORY_RETURN_IF_ERROR(CheckOverriddenMethods(config, layer, path));
   }
   return absl::OkStatus();
 }
 
 // What reads or changes the folded weights and biases has no place where these are trained unfolded.
 absl::Status CheckBatchNorm(const QuantizationConfig& config) {
-  if (!config.training().enabled() || config.training().batch_norm() != v1::TrainingConfig::TRAINED) return absl::OkStatus();
+  if (!TrainsBatchNorm(config)) return absl::OkStatus();
   const auto refuse = [](absl::string_view what) {
     return InvalidField("training.batch_norm", absl::StrCat("TRAINED goes with ", what, "; change that, or set it to FOLDED"));
   };
   const v1::QuantizerMethod weights = config.weights().method();
-  if (weights != v1::CHANNEL_ABS_MAX && weights != v1::ABS_MAX && weights != v1::NONE) {
+  if (weights != v1::NONE && !FollowsFolding(weights)) {
     return refuse(absl::StrCat("weights.method CHANNEL_ABS_MAX, ABS_MAX or NONE, whose scales follow the folding, not ",
                                v1::QuantizerMethod_Name(weights)));
   }

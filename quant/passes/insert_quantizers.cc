@@ -112,25 +112,33 @@ class Inserter {
       layer.float_reason = "its weight is not a float matrix or kernel";
     } else if (rule.skip) {
       layer.float_reason = rule.reason;
-    } else if (config_.weights().method() == v1::NONE) {
+    } else if (rule.weight_method == v1::QUANTIZER_METHOD_UNSPECIFIED && config_.weights().method() == v1::NONE) {
       layer.float_reason = "weights.method is NONE";
     } else {
       const int64_t bits = rule.weight_bits.value_or(std::max<int64_t>(LeastBits(is_edge), config_.weights().bits()));
-      layer.weight_quantizer = PlaceWeight(node, op, stored->second, bits);
+      layer.weight_quantizer = PlaceWeight(node, op, stored->second, bits, rule);
       layer.compute = LayerCompute::kWeightOnly;
       layer.float_reason = "activations.method is NONE";
     }
     return layer;
   }
 
-  std::string PlaceWeight(const Node& node, const OpDefinition& op, const at::Tensor& weight, int64_t bits) {
+  std::string PlaceWeight(const Node& node, const OpDefinition& op, const at::Tensor& weight, int64_t bits,
+                          const LayerRule& rule) {
     const std::string& value = node.inputs[op.weight_input];
     const auto placed = std::find_if(plan_.weights.begin(), plan_.weights.end(),
                                      [&](const WeightPlacement& other) { return other.value == value; });
     if (placed != plan_.weights.end()) return placed->id;
+    const bool overridden = rule.weight_method != v1::QUANTIZER_METHOD_UNSPECIFIED;
     int64_t axis = -1;
-    if (IsPerChannel(config_.weights().method())) axis = op.channel_axis(node, weight);
-    plan_.weights.push_back({.id = value, .value = value, .node = node.name, .bits = bits, .channel_axis = axis});
+    if (IsPerChannel(overridden ? rule.weight_method : config_.weights().method())) axis = op.channel_axis(node, weight);
+    plan_.weights.push_back({.id = value,
+                             .value = value,
+                             .node = node.name,
+                             .bits = bits,
+                             .channel_axis = axis,
+                             .override_range = rule.weight_range,
+                             .override_method = rule.weight_method});
     return value;
   }
 
@@ -143,6 +151,7 @@ class Inserter {
     const LayerRule rule = overrides_.RuleOf(node);
     WantActivation(node.inputs[0],
                    rule.activation_bits.value_or(std::max<int64_t>(LeastBits(is_edge), config_.activations().bits())));
+    if (rule.activation_method != v1::QUANTIZER_METHOD_UNSPECIFIED) override_methods_[node.inputs[0]] = rule.activation_method;
     layer.input_quantizer = node.inputs[0];
   }
 
@@ -205,7 +214,8 @@ class Inserter {
                                  .value = value,
                                  .node = producer == nullptr ? "" : producer->name,
                                  .bits = bits,
-                                 .sign = rules_.has_unsigned_grid && IsNonNegative(graph_, value) ? Sign::kNonNegative : Sign::kAny});
+                                 .sign = rules_.has_unsigned_grid && IsNonNegative(graph_, value) ? Sign::kNonNegative : Sign::kAny,
+                                 .override_method = override_methods_[value]});
     // A value that an int8 layer writes has the Q as its only reader, which fusion asks for; of other values the layers that
     // compute in float read the finer original.
     std::set<std::string> readers = joins_;
@@ -280,7 +290,14 @@ class Inserter {
     for (LayerPlan& layer : plan_.layers) {
       if (layer.input_quantizer == from) layer.input_quantizer = to;
     }
-    std::erase_if(plan_.activations, [&](const ActivationPlacement& placement) { return placement.id == from; });
+    // What an override asks for goes along.
+    const auto gone = std::find_if(plan_.activations.begin(), plan_.activations.end(),
+                                   [&](const ActivationPlacement& placement) { return placement.id == from; });
+    if (gone == plan_.activations.end()) return;
+    for (ActivationPlacement& placement : plan_.activations) {
+      if (placement.id == to && gone->override_method != v1::QUANTIZER_METHOD_UNSPECIFIED) placement.override_method = gone->override_method;
+    }
+    plan_.activations.erase(gone);
   }
 
   Graph& graph_;
@@ -290,6 +307,8 @@ class Inserter {
   QuantizationPlan plan_;
   // Bits of each value that is to be quantized.
   std::map<std::string, int64_t> activations_;
+  // Methods that overrides ask for, by value.
+  std::map<std::string, v1::QuantizerMethod> override_methods_;
   // Values that an integer kernel writes.
   std::set<std::string> written_in_int8_;
   // Nodes without weights that run between quantized values.

@@ -28,6 +28,8 @@ struct ActivationPlacement {
   std::string node;
   int64_t bits = 8;
   Sign sign = Sign::kAny;
+  /// What an override asks for; else the config's.
+  v1::QuantizerMethod override_method = v1::QUANTIZER_METHOD_UNSPECIFIED;
 };
 
 /// A quantized weight.
@@ -42,6 +44,9 @@ struct WeightPlacement {
   int64_t channel_axis = -1;
   /// Where the pipeline chose one for this weight; else the config's.
   v1::WeightConfig::WeightRange range = v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED;
+  /// What an override asks for; else `range`, and the config's method.
+  v1::WeightConfig::WeightRange override_range = v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED;
+  v1::QuantizerMethod override_method = v1::QUANTIZER_METHOD_UNSPECIFIED;
 };
 
 /// How the deployed file computes a layer.

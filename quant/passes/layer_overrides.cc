@@ -37,6 +37,9 @@ LayerRule LayerOverrides::RuleOf(const Node& node) {
     used_[i] = true;
     if (entry.has_weight_bits()) rule.weight_bits = entry.weight_bits();
     if (entry.has_activation_bits()) rule.activation_bits = entry.activation_bits();
+    if (entry.weight_method() != v1::QUANTIZER_METHOD_UNSPECIFIED) rule.weight_method = entry.weight_method();
+    if (entry.weight_range() != v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED) rule.weight_range = entry.weight_range();
+    if (entry.activation_method() != v1::QUANTIZER_METHOD_UNSPECIFIED) rule.activation_method = entry.activation_method();
     if (entry.has_skip()) {
       rule.skip = entry.skip();
       rule.reason = absl::StrCat("skipped by overrides[", i, "]");

@@ -19,6 +19,10 @@ struct LayerRule {
   std::string reason;
   std::optional<int64_t> weight_bits;
   std::optional<int64_t> activation_bits;
+  /// Unspecified where no override says.
+  v1::QuantizerMethod weight_method = v1::QUANTIZER_METHOD_UNSPECIFIED;
+  v1::WeightConfig::WeightRange weight_range = v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED;
+  v1::QuantizerMethod activation_method = v1::QUANTIZER_METHOD_UNSPECIFIED;
 };
 
 /// Whether `text` matches `pattern`, where `*` stands for any characters.

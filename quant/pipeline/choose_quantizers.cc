@@ -20,6 +20,17 @@ void SetBounds(const AbsHistogram& histogram, double threshold, QuantizerSpec& s
   if (spec.threshold <= 0) spec.threshold = spec.low < 0 ? -spec.low * 1e-3 : 1;
 }
 
+// A baseline's config has no overrides: what they say of bits the plan has settled, and their methods are not the baseline's.
+v1::QuantizerMethod MethodOf(v1::QuantizerMethod override_method, v1::QuantizerMethod method, const v1::QuantizationConfig& config) {
+  const bool overridden = override_method != v1::QUANTIZER_METHOD_UNSPECIFIED && !config.overrides().empty();
+  return overridden ? override_method : method;
+}
+
+v1::WeightConfig::WeightRange RangeOf(const WeightPlacement& placement, const v1::QuantizationConfig& config) {
+  if (placement.override_range != v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED) return placement.override_range;
+  return placement.range != v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED ? placement.range : ResolveWeightRange(config);
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPlan& plan,
@@ -34,7 +45,7 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
     }
     QuantizerSpec spec;
     spec.id = placement.id;
-    spec.method = config.activations().method();
+    spec.method = MethodOf(placement.override_method, config.activations().method(), config);
     spec.bits = placement.bits;
     spec.signedness = placement.sign == Sign::kNonNegative                           ? Signedness::kUnsigned
                       : RulesOf(config.export_().profile()).has_full_signed_grid ? Signedness::kSignedFull
@@ -65,23 +76,24 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
   for (const WeightPlacement& placement : plan.weights) {
     QuantizerSpec spec;
     spec.id = placement.id;
-    spec.method = config.weights().method();
+    spec.method = MethodOf(placement.override_method, config.weights().method(), config);
     spec.bits = placement.bits;
     spec.target = QuantizerTarget::kWeight;
     spec.channel_axis = placement.channel_axis;
-    spec.range = placement.range != v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED ? placement.range : ResolveWeightRange(config);
+    spec.range = RangeOf(placement, config);
     specs.push_back(std::move(spec));
   }
   return specs;
 }
 
 v1::QuantizationConfig PtqBaseline(v1::QuantizationConfig config) {
-  // One range or one per channel: that the plan has settled.
+  // One range or one per channel, and bits: that the plan has settled.
   config.mutable_weights()->set_method(v1::ABS_MAX);
   config.mutable_weights()->set_rounding(v1::WeightConfig::NEAREST);
   config.mutable_calibration()->set_bias_correction(false);
   config.mutable_activations()->set_method(v1::ABS_MAX);
   config.mutable_calibration()->set_threshold(v1::CalibrationConfig::MAX);
+  config.clear_overrides();
   return config;
 }
 
@@ -90,6 +102,7 @@ v1::QuantizationConfig PlainQatBaseline(v1::QuantizationConfig config) {
   config.mutable_calibration()->set_bias_correction(false);
   config.mutable_activations()->set_method(v1::MOVING_AVERAGE_ABS_MAX);
   config.mutable_calibration()->set_threshold(v1::CalibrationConfig::MAX);
+  config.clear_overrides();
   return config;
 }
 

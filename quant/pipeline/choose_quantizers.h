@@ -13,7 +13,7 @@
 
 namespace pactory::quant {
 
-/// Returns the specs of every quantizer of the plan: the config's method on each activation, its starting range from the
+/// Returns the specs of every quantizer of the plan: the config's method, or an override's, on each activation, its starting range from the
 /// histogram by the calibration's rule (or alpha.init); for OUTPUT_ERROR from `measured`, by id, and by MAX where it has none. PACT's one-sided form, which has no grid for negative values, gives way
 /// to the two-sided one where a tensor may be negative. INTERNAL where a histogram is missing.
 absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPlan& plan,

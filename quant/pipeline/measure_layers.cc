@@ -153,13 +153,17 @@ void ReportLayers(PipelineState& state, const Measurements& sums) {
     }
     if (const Quantizer* weight = state.trained->Find(layer.weight_quantizer)) {
       report.weight_bits = weight->spec().bits;
+      report.weight_method = v1::QuantizerMethod_Name(weight->spec().method);
       if (weight->spec().bits == 8) report.weight_range = weight->spec().range == v1::WeightConfig::FULL ? "full" : "reduced";
     }
     if (const auto sum = state.pair_sums.find(layer.weight_quantizer);
         sum != state.pair_sums.end() && layer.compute == LayerCompute::kInt8) {
       report.pair_sum = sum->second;
     }
-    if (const Quantizer* input = state.trained->Find(layer.input_quantizer)) report.activation_bits = input->spec().bits;
+    if (const Quantizer* input = state.trained->Find(layer.input_quantizer)) {
+      report.activation_bits = input->spec().bits;
+      report.activation_method = v1::QuantizerMethod_Name(input->spec().method);
+    }
     if (const auto power = sums.layers.find(layer.output); power != sums.layers.end() && power->second.noise > 0) {
       report.sqnr_db = 10 * std::log10(power->second.signal / power->second.noise);
     }

@@ -138,6 +138,7 @@ absl::Status ChooseWeightRanges(PipelineState& state) {
   const bool by_layer = state.config.weights().range() == v1::WeightConfig::AUTO &&
                         ResolveWeightRange(state.config) == v1::WeightConfig::REDUCED;
   if (!by_layer) return absl::OkStatus();
+  // An override's range stands above either.
   for (WeightPlacement& weight : state.plan.weights) weight.range = v1::WeightConfig::FULL;
   PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<QuantizedModel> model, MakeModel(state));
   PACTORY_ASSIGN_OR_RETURN(const auto sums, MeasurePairSums(state, *model, kSpare));
@@ -154,7 +155,8 @@ absl::Status CheckWeightRanges(PipelineState& state) {
   std::vector<std::string> repaired;
   for (WeightPlacement& weight : state.plan.weights) {
     const auto sum = sums.find(weight.id);
-    const bool saturates = sum != sums.end() && sum->second > 1 && weight.range == v1::WeightConfig::FULL;
+    const bool saturates = sum != sums.end() && sum->second > 1 && weight.range == v1::WeightConfig::FULL &&
+                           weight.override_range == v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED;
     if (!saturates) continue;
     weight.range = v1::WeightConfig::REDUCED;
     repaired.push_back(weight.node);
@@ -168,9 +170,9 @@ absl::Status CheckWeightRanges(PipelineState& state) {
     }));
     state.trained = std::move(model);
     PACTORY_ASSIGN_OR_RETURN(state.trained_answers, AnswersOf(state, *state.trained, 0, 1));
+      state.answers["qat"] = state.trained_answers;
     if (state.report.qat.has_value()) {
       PACTORY_ASSIGN_OR_RETURN(state.report.qat, MeasureMetric(state, state.trained_answers));
-      state.answers["qat"] = state.trained_answers;
     }
     PACTORY_ASSIGN_OR_RETURN(sums, MeasurePairSums(state, *state.trained, 1));
     state.report.warnings.push_back(absl::StrCat(

@@ -62,6 +62,9 @@ struct LayerReport {
   /// 32 in float.
   int64_t weight_bits = 32;
   int64_t activation_bits = 32;
+  /// Methods of its quantizers (QuantizerMethod); "" in float.
+  std::string weight_method;
+  std::string activation_method;
   /// `int8`, `int8_weights` (stored on their grid, computed in float) or `float`.
   std::string precision;
   /// Why the layer is not computed in int8; "" where it is.

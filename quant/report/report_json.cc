@@ -79,6 +79,8 @@ Json Layers(const Report& report) {
                     {"float_reason", layer.float_reason.empty() ? Json(nullptr) : Json(layer.float_reason)},
                     {"weight_bits", layer.weight_bits},
                     {"activation_bits", layer.activation_bits},
+                    {"weight_method", layer.weight_method.empty() ? Json(nullptr) : Json(layer.weight_method)},
+                    {"activation_method", layer.activation_method.empty() ? Json(nullptr) : Json(layer.activation_method)},
                     {"sqnr_db", OptionalNumber(layer.sqnr_db)},
                     {"sensitivity", OptionalNumber(layer.sensitivity)},
                     {"float_bytes", layer.float_bytes},

@@ -97,10 +97,27 @@ TEST(ConfigRulesTest, EachBrokenLimitNamesItsField) {
       {"gates: {max_metric_drop: 2}", "gates.max_metric_drop"},
       {"overrides: [{skip: true}]", "overrides[0].name"},
       {"overrides: [{op_type: Conv, weight_bits: 16}]", "overrides[0].weight_bits"},
+      {"overrides: [{name: a, weight_method: LSQ}, {name: b, weight_method: PACT}]", "overrides[1].weight_method"},
+      {"overrides: [{name: a, weight_method: NONE}]", "overrides[0].weight_method"},
+      {"{weights: {rounding: ADAROUND}, training: {enabled: false}, overrides: [{name: a, weight_method: ABS_MAX}]}",
+       "overrides[0].weight_method"},
+      {"{training: {batch_norm: TRAINED}, overrides: [{name: a, weight_method: CHANNEL_LSQ}]}", "overrides[0].weight_method"},
+      {"overrides: [{name: a, weight_range: AUTO}]", "overrides[0].weight_range"},
+      {"overrides: [{name: a, activation_method: CHANNEL_MSE}]", "overrides[0].activation_method"},
+      {"overrides: [{name: a, activation_method: NONE}]", "overrides[0].activation_method"},
+      {"{activations: {method: NONE}, overrides: [{name: a, activation_method: LSQ}]}", "overrides[0].activation_method"},
+      {"{export: {profile: TENSORRT}, overrides: [{name: a, activation_method: LSQ_PLUS}]}", "overrides[0].activation_method"},
   };
   for (const auto& [yaml, field] : cases) {
     EXPECT_EQ(FieldOf(ValidateConfig(Complete(yaml))), field) << yaml;
   }
+}
+
+TEST(ConfigRulesTest, OverridesTakeEveryMethodOfTheirKind) {
+  const auto config = Complete(
+      "overrides: [{name: a, weight_method: CHANNEL_LSQ, activation_method: LSQ_PLUS}, {name: b, weight_method: ABS_MAX, weight_range: FULL}, "
+      "{name: c, activation_method: PACT}]");
+  EXPECT_TRUE(ValidateConfig(config).ok()) << ValidateConfig(config);
 }
 
 TEST(PresetsTest, EveryPresetIsValidAndDescribed) {

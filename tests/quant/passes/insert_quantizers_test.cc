@@ -172,6 +172,47 @@ TEST(InsertQuantizersTest, OverridesSkipLayersAndSetBits) {
   EXPECT_THAT(plan->warnings[0], HasSubstr("overrides[2]"));
 }
 
+TEST(InsertQuantizersTest, OverridesGiveLayersMethodsAndRangesOfTheirOwn) {
+  Graph graph = Residual();
+  v1::QuantizationConfig config = Config();
+  auto* one = config.add_overrides();
+  one->set_name("b_node");
+  one->set_weight_method(v1::LSQ);
+  one->set_weight_range(v1::WeightConfig::FULL);
+  one->set_activation_method(v1::LSQ_PLUS);
+  auto* all = config.add_overrides();
+  all->set_op_type("Conv");
+  all->set_weight_range(v1::WeightConfig::REDUCED);
+  const auto plan = InsertQuantizers(graph, config);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const auto weight_of = [&](const std::string& node) {
+    return *std::find_if(plan->weights.begin(), plan->weights.end(), [&](const WeightPlacement& weight) { return weight.node == node; });
+  };
+  // One scale for the whole weight; the later override has the last word on the range.
+  EXPECT_EQ(weight_of("b_node").override_method, v1::LSQ);
+  EXPECT_EQ(weight_of("b_node").channel_axis, -1);
+  EXPECT_EQ(weight_of("b_node").override_range, v1::WeightConfig::REDUCED);
+  EXPECT_EQ(weight_of("a_node").override_method, v1::QUANTIZER_METHOD_UNSPECIFIED);
+  EXPECT_EQ(weight_of("a_node").channel_axis, 0);
+  EXPECT_EQ(PlacementOf(*plan, LayerOf(*plan, "b_node").input_quantizer).override_method, v1::LSQ_PLUS);
+  EXPECT_EQ(PlacementOf(*plan, LayerOf(*plan, "a_node").input_quantizer).override_method, v1::QUANTIZER_METHOD_UNSPECIFIED);
+}
+
+TEST(InsertQuantizersTest, OneWeightIsQuantizedWhereTheOthersAreNot) {
+  Graph graph = Residual();
+  v1::QuantizationConfig config = Config();
+  config.mutable_weights()->set_method(v1::NONE);
+  auto* one = config.add_overrides();
+  one->set_name("b_node");
+  one->set_weight_method(v1::CHANNEL_ABS_MAX);
+  const auto plan = InsertQuantizers(graph, config);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ASSERT_EQ(plan->weights.size(), 1u);
+  EXPECT_EQ(plan->weights[0].node, "b_node");
+  EXPECT_EQ(plan->weights[0].channel_axis, 0);
+  EXPECT_EQ(LayerOf(*plan, "a_node").float_reason, "weights.method is NONE");
+}
+
 TEST(InsertQuantizersTest, ValuesMovedUnchangedShareTheirScale) {
   Graph graph = Residual();
   Node pool = MakeNode("MaxPool", {"b"}, "p");
@@ -179,10 +220,16 @@ TEST(InsertQuantizersTest, ValuesMovedUnchangedShareTheirScale) {
   graph.nodes = {MakeNode("Conv", {"x", "wa", "ba"}, "a"), MakeNode("Conv", {"a", "wb"}, "b"), pool,
                  MakeNode("Conv", {"p", "we"}, "e"), MakeNode("Sigmoid", {"e"}, "y")};
   graph.RemoveDeadCode();
-  const auto plan = InsertQuantizers(graph, Config());
+  v1::QuantizationConfig config = Config();
+  auto* behind = config.add_overrides();
+  behind->set_name("e_node");
+  behind->set_activation_method(v1::LSQ);
+  const auto plan = InsertQuantizers(graph, config);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_THAT(ValuesOf(*plan), UnorderedElementsAre("a", "b", "e"));
   EXPECT_EQ(LayerOf(*plan, "e_node").input_quantizer, "b");
+  // What is asked for one of them holds for all.
+  EXPECT_EQ(PlacementOf(*plan, "b").override_method, v1::LSQ);
   const Node* behind_pool = graph.Producer(graph.Producer("e")->inputs[0]);
   ASSERT_NE(behind_pool, nullptr);
   EXPECT_EQ(behind_pool->StringOr("quantizer", ""), "b");

@@ -71,6 +71,26 @@ TEST(ChooseQuantizersTest, BaselinesMeasureWeightsAndChangeNoneOfThemBeforehand)
   }
 }
 
+TEST(ChooseQuantizersTest, OverridesOfMethodsHoldForTheModelAndNotForItsBaselines) {
+  QuantizationPlan plan = Plan();
+  plan.activations[1].override_method = v1::LSQ_PLUS;
+  plan.weights[0].override_method = v1::LSQ;
+  plan.weights[0].range = v1::WeightConfig::REDUCED;
+  plan.weights[0].override_range = v1::WeightConfig::FULL;
+  v1::QuantizationConfig config = Config(v1::PACT);
+  config.add_overrides();
+  const auto specs = ChooseQuantizers(plan, Histograms(), config);
+  ASSERT_TRUE(specs.ok()) << specs.status();
+  EXPECT_EQ((*specs)[0].method, v1::PACT);
+  EXPECT_EQ((*specs)[1].method, v1::LSQ_PLUS);
+  EXPECT_EQ((*specs)[2].method, v1::LSQ);
+  EXPECT_EQ((*specs)[2].range, v1::WeightConfig::FULL);
+  const auto ptq = ChooseQuantizers(plan, Histograms(), PtqBaseline(config));
+  EXPECT_EQ((*ptq)[1].method, v1::ABS_MAX);
+  EXPECT_EQ((*ptq)[2].method, v1::ABS_MAX);
+  EXPECT_EQ((*ChooseQuantizers(plan, Histograms(), PlainQatBaseline(config)))[1].method, v1::MOVING_AVERAGE_ABS_MAX);
+}
+
 TEST(ChooseQuantizersTest, UnmeasuredActivationsAreAFault) {
   EXPECT_EQ(ChooseQuantizers(Plan(), {}, Config(v1::PACT)).status().code(), absl::StatusCode::kInternal);
 }

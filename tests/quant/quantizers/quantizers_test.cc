@@ -1,9 +1,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "config/quantizer_methods.h"
 #include "quant/quantizers/grid.h"
 #include "quant/quantizers/registry.h"
 
@@ -46,6 +48,20 @@ TEST(QuantizersTest, EveryMethodIsRegistered) {
                                                        v1::ABS_MAX, v1::CHANNEL_ABS_MAX, v1::RANGE_ABS_MAX, v1::AFFINE,
                                                        v1::PACT_AFFINE, v1::LSQ, v1::LSQ_PLUS, v1::CHANNEL_LSQ,
                                                        v1::CHANNEL_MSE}));
+}
+
+TEST(QuantizersTest, ConfigsTakeTheMethodsThatAreRegisteredForTheirKindAndNoOthers) {
+  for (int number = v1::QuantizerMethod_MIN; number <= v1::QuantizerMethod_MAX; ++number) {
+    const auto method = static_cast<v1::QuantizerMethod>(number);
+    if (!v1::QuantizerMethod_IsValid(number)) continue;
+    const QuantizerDefinition* definition = FindQuantizer(method);
+    const auto serves = [&](QuantizerTarget target) {
+      return definition != nullptr && std::count(definition->targets.begin(), definition->targets.end(), target) > 0;
+    };
+    EXPECT_EQ(CheckWeightMethod("f", method).ok(), serves(QuantizerTarget::kWeight)) << v1::QuantizerMethod_Name(method);
+    EXPECT_EQ(CheckActivationMethod("f", method).ok(), serves(QuantizerTarget::kActivation)) << v1::QuantizerMethod_Name(method);
+    EXPECT_EQ(CheckSymmetricMethod("f", method).ok(), definition == nullptr || !definition->affine) << v1::QuantizerMethod_Name(method);
+  }
 }
 
 TEST(QuantizersTest, GridsFollowBitsSignAndRange) {

@@ -393,6 +393,38 @@ def test_skipped_layer_stays_float(material, tmp_path):
     assert layers["pointwise"]["precision"] == "int8"
 
 
+def test_layers_take_the_methods_that_overrides_give_them_and_keep_to_their_grids(material, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("""
+        training: {steps: 30, batch_size: 16, learning_rate: 1e-3, plain_qat_baseline: true}
+        overrides:
+        - {name: first, weight_method: LSQ, weight_range: FULL}
+        - {name: point*, activation_method: LSQ_PLUS}
+        - {op_type: Gemm, weight_method: CHANNEL_MSE, activation_method: PACT_AFFINE}
+        """)
+    done = quantize(material, tmp_path / "out", "--config", config)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    layers = {layer["name"]: (layer["weight_method"], layer["activation_method"]) for layer in report["layers"]}
+    # The runtime computes the first two in float, with weights from their grid.
+    assert layers == {"first": ("LSQ", None), "depthwise": ("CHANNEL_ABS_MAX", None), "pointwise": ("CHANNEL_ABS_MAX", "LSQ_PLUS"),
+                      "last": ("CHANNEL_MSE", "PACT_AFFINE")}
+    weights = {q["name"]: q for q in report["quantizers"] if q["target"] == "weight"}
+    assert [np.size(weights[name]["scale"]) for name in ("w1", "w2", "w3", "w4")] == [1, 8, 8, 4]
+    assert weights["w1"]["alpha"] != weights["w1"]["alpha_initial"]
+    assert report["agreement"]["top1"] >= 0.98 and report["qat_plain"] is not None
+    # What the file holds is on the grids that were trained.
+    tensors = [numpy_helper.to_array(t) for t in onnx.load(tmp_path / "out" / "model.int8.onnx").graph.initializer]
+    floats = {tensor.tobytes() for tensor in tensors if tensor.dtype == np.float32}
+    assert all(np.float32(quantizer["scale"]).tobytes() in floats for quantizer in weights.values())
+    # 7 bits would be the choice for sums of 16 bits; the override has all 8.
+    first = next(tensor for tensor in tensors if tensor.dtype == np.int8 and tensor.size == 8 * 3 * 3 * 3)
+    assert np.abs(first.astype(int)).max() > 63
+    # A signed tensor on an affine grid has a zero point of its own.
+    inputs = {q["name"]: q for q in report["quantizers"] if q["target"] == "activation"}
+    assert inputs["h2"]["method"] == "LSQ_PLUS" and inputs["h2"]["zero_point"] not in (0, 128)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x00\xff garbage" * 50])
 def test_bad_models_are_named(material, tmp_path, content):
     (tmp_path / "bad.onnx").write_bytes(content)
@@ -443,13 +475,13 @@ def field(number, payload):
     return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
-def trainer_job(material, out, training, checkpoint=None, config=b""):
+def trainer_job(material, out, training, checkpoint=None, config=b"", more=b""):
     """A TrainerJob by hand: the wire format is the contract with the agent. `training`: field number to whole number. `config`: more
-    of the config's fields."""
+    of the config's fields; `more`: of the job's."""
     data = [field(1, str(material / name).encode()) + field(2, b"npz") for name in ("train.npz", "eval.npz")]
     numbers = b"".join(varint(number << 3) + varint(value) for number, value in training.items())
     job = (field(1, b"jobs/test") + field(2, str(material / "m.onnx").encode()) + field(3, data[0]) + field(4, data[1]) +
-           field(5, field(4, numbers) + config) + field(6, str(out).encode()))
+           field(5, field(4, numbers) + config) + field(6, str(out).encode()) + more)
     if checkpoint:
         job += field(7, checkpoint)
     return varint(len(job)) + job
