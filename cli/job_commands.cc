@@ -1,4 +1,4 @@
-// pactory jobs submit|list|show|watch|cancel|metrics|artifacts|download
+// pactory jobs submit|list|show|watch|cancel|stop-training|metrics|artifacts|download
 #include <algorithm>
 #include <iostream>
 #include <memory>
@@ -120,18 +120,31 @@ absl::StatusOr<ExitCode> WatchJob(const Invocation& invocation, const JobFlags& 
   return ExitCodeOfJob(end);
 }
 
-absl::StatusOr<ExitCode> CancelJob(const Invocation& invocation, const JobFlags& flags) {
-  PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
-  v1::CancelJobRequest request;
-  request.set_name(flags.job);
-  PACTORY_ASSIGN_OR_RETURN(const v1::Job job,
-                           session->Call(session->jobs(), &v1::JobService::Stub::CancelJob, request));
+ExitCode PrintState(const Invocation& invocation, const v1::Job& job) {
   if (invocation.output == OutputFormat::kJson) {
     PrintJson(job);
   } else {
     std::cout << job.name() << ": " << v1::Job::State_Name(job.state()) << "\n";
   }
   return ExitCode::kDone;
+}
+
+absl::StatusOr<ExitCode> CancelJob(const Invocation& invocation, const JobFlags& flags) {
+  PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
+  v1::CancelJobRequest request;
+  request.set_name(flags.job);
+  PACTORY_ASSIGN_OR_RETURN(const v1::Job job,
+                           session->Call(session->jobs(), &v1::JobService::Stub::CancelJob, request));
+  return PrintState(invocation, job);
+}
+
+absl::StatusOr<ExitCode> StopTraining(const Invocation& invocation, const JobFlags& flags) {
+  PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
+  v1::StopTrainingRequest request;
+  request.set_name(flags.job);
+  PACTORY_ASSIGN_OR_RETURN(const v1::Job job,
+                           session->Call(session->jobs(), &v1::JobService::Stub::StopTraining, request));
+  return PrintState(invocation, job);
 }
 
 absl::StatusOr<ExitCode> PrintMetrics(const Invocation& invocation, const JobFlags& flags) {
@@ -235,7 +248,8 @@ void AddJobCommands(CLI::App& app, Invocation& invocation) {
   list->add_option("--limit", flags->limit, "At most this many")->check(CLI::Range(1, 1000000))->capture_default_str();
   add_for_job("show", "Show a job and its full config", ShowJob);
   add_for_job("watch", "Follow a job to its end; the exit code is 0 where it succeeded, else 1", WatchJob);
-  add_for_job("cancel", "End a job", CancelJob);
+  add_for_job("cancel", "End a job; nothing of it is published", CancelJob);
+  add_for_job("stop-training", "End a job's training early: the best model so far is exported, checked and published", StopTraining);
   add_for_job("metrics", "Print the numbers of training: step, name, value", PrintMetrics)
       ->add_option("--prefix", flags->name_prefix, "Only names that start so, like alpha/");
   add_for_job("artifacts", "List a job's files", PrintArtifacts);

@@ -27,6 +27,7 @@ std::string ProgressText(const v1::Job& job, ProgressStyle style) {
   if (job.state() == v1::Job::CANCELLING) return "cancelling, waiting for the worker";
   const v1::Progress& progress = job.progress();
   std::string text = progress.stage().empty() ? "starting" : progress.stage();
+  if (job.stop_training_requested() && progress.total_steps() > 0) absl::StrAppend(&text, ", to be ended now,");
   if (progress.total_steps() > 0) absl::StrAppend(&text, " ", progress.step(), "/", progress.total_steps());
   if (style == ProgressStyle::kTerminal) absl::StrAppend(&text, " ", Bar(progress.fraction(), 24));
   absl::StrAppendFormat(&text, " %3.0f%%", progress.fraction() * 100);

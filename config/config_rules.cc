@@ -345,8 +345,7 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT_ENUM(training, batch_norm, v1::TrainingConfig::FOLDED);
   PACTORY_DEFAULT(training, batch_norm_freeze_at, 0.5);
   PACTORY_DEFAULT(training, batch_norm_reestimation_batches, 0);
-  // Who cuts training short may cut it anywhere.
-  PACTORY_DEFAULT_ENUM(training, keep, training->max_seconds() > 0 ? v1::TrainingConfig::BEST : v1::TrainingConfig::LAST);
+  // keep stays absent: its default depends on how training ends.
   PACTORY_DEFAULT(training, max_seconds, 0);
   // stop_at_metric_drop stays absent: every number asks for an end.
   PACTORY_DEFAULT(training, exploding_loss_factor, 10);

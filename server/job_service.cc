@@ -17,6 +17,7 @@ constexpr Method kCreateJob = {"JobService/CreateJob", Access::kUser};
 constexpr Method kGetJob = {"JobService/GetJob", Access::kUser, Traffic::kFrequent};
 constexpr Method kListJobs = {"JobService/ListJobs", Access::kUser, Traffic::kFrequent};
 constexpr Method kCancel = {"JobService/CancelJob", Access::kUser};
+constexpr Method kStopTraining = {"JobService/StopTraining", Access::kUser};
 constexpr Method kListMetrics = {"JobService/ListMetrics", Access::kUser, Traffic::kFrequent};
 constexpr Method kListArtifacts = {"JobService/ListArtifacts", Access::kUser, Traffic::kFrequent};
 
@@ -82,6 +83,16 @@ grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* grp
   return RunUnary(context_, grpc_context, kCancel, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "jobs", request->name()));
     PACTORY_ASSIGN_OR_RETURN(*response, jobs_.Cancel(call.caller().tenant_id, id));
+    wakeups_.Signal(id);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::StopTraining(grpc::CallbackServerContext* grpc_context,
+                                                   const v1::StopTrainingRequest* request, v1::Job* response) {
+  return RunUnary(context_, grpc_context, kStopTraining, [=, this](const Call& call) -> absl::Status {
+    PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "jobs", request->name()));
+    PACTORY_ASSIGN_OR_RETURN(*response, jobs_.StopTraining(call.caller().tenant_id, id));
     wakeups_.Signal(id);
     return absl::OkStatus();
   });

@@ -23,6 +23,8 @@ class JobService final : public v1::JobService::CallbackService {
                                      v1::ListJobsResponse* response) override;
   grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* grpc_context, const v1::CancelJobRequest* request,
                                       v1::Job* response) override;
+  grpc::ServerUnaryReactor* StopTraining(grpc::CallbackServerContext* grpc_context, const v1::StopTrainingRequest* request,
+                                         v1::Job* response) override;
   grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(grpc::CallbackServerContext* grpc_context,
                                                            const v1::WatchJobRequest* request) override;
   grpc::ServerUnaryReactor* ListMetrics(grpc::CallbackServerContext* grpc_context,

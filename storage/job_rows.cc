@@ -28,7 +28,8 @@ absl::StatusOr<v1::Job> JobOf(const pqxx::row& row) {
   if (!row[11].is_null()) *job.mutable_start_time() = TimestampOf(row[11]);
   if (!row[12].is_null()) *job.mutable_end_time() = TimestampOf(row[12]);
   job.set_failed_attempts(row[13].as<int>());
-  if (!row[14].is_null()) job.set_queue_position(row[14].as<int>());
+  job.set_stop_training_requested(row[14].as<bool>());
+  if (!row[15].is_null()) job.set_queue_position(row[15].as<int>());
   return job;
 }
 

@@ -16,7 +16,7 @@ inline constexpr char kJobColumns[] =
     "j.id, j.display_name, j.spec, j.state, j.attempt, j.lost_attempts, coalesce(l.progress, j.progress), "
     "j.error_reason, "
     "j.error_message, j.worker_id, " PACTORY_MICROS("j.create_time") ", " PACTORY_MICROS(
-        "j.start_time") ", " PACTORY_MICROS("j.end_time") ", j.failed_attempts, ";
+        "j.start_time") ", " PACTORY_MICROS("j.end_time") ", j.failed_attempts, j.stop_training, ";
 
 /// Place in its line of one job: jobs of its tenant with equal needs that come first. A range of the index, so bounded.
 inline constexpr char kQueuePosition[] =

@@ -49,6 +49,10 @@ constexpr char kCancelRunning[] =
     "UPDATE job SET state = 'CANCELLING', cancel_time = now() WHERE id = $2 AND tenant_id = $1 AND state = 'RUNNING' "
     "RETURNING id";
 
+constexpr char kStopTraining[] =
+    "UPDATE job SET stop_training = true WHERE id = $2 AND tenant_id = $1 AND state IN ('PENDING', 'RUNNING') "
+    "AND NOT stop_training RETURNING id";
+
 std::string SelectOne() {
   return absl::StrCat("SELECT ", kJobColumns, kQueuePosition,
                       ", j.request_sha256 FROM job j LEFT JOIN job_lease l ON l.job_id = j.id ");
@@ -115,7 +119,7 @@ absl::StatusOr<std::optional<v1::Job>> JobStore::FindByRequest(const std::string
         const pqxx::result found = statement.exec_params(
             absl::StrCat(SelectOne(), "WHERE j.tenant_id = $1 AND j.request_id = $2"), tenant_id, key.id);
         if (found.empty()) return absl::OkStatus();
-        if (TextOr(found[0][15]) != key.sha256) return RequestIdReused(key);
+        if (TextOr(found[0][16]) != key.sha256) return RequestIdReused(key);
         PACTORY_ASSIGN_OR_RETURN(job, JobOf(found[0]));
         return absl::OkStatus();
       }));
@@ -199,6 +203,21 @@ absl::StatusOr<v1::Job> JobStore::Cancel(const std::string& tenant_id, const std
   return WithReason(
       absl::AbortedError(absl::StrCat("the job changed while it was being cancelled; try again: jobs/", id)),
       "CONFLICT");
+}
+
+absl::StatusOr<v1::Job> JobStore::StopTraining(const std::string& tenant_id, const std::string& id) {
+  if (!IsUuid(id)) return JobNotFound(id);
+  PACTORY_RETURN_IF_ERROR(database_.Transact("job.stop_training", [&](pqxx::transaction_base& transaction) {
+    if (transaction.exec_params(kStopTraining, tenant_id, id).empty()) return absl::OkStatus();
+    LogJobEvent(transaction, id, "STOP_TRAINING_REQUESTED");
+    Notify(transaction, id);
+    return absl::OkStatus();
+  }));
+  PACTORY_ASSIGN_OR_RETURN(v1::Job job, Get(tenant_id, id));
+  if (job.stop_training_requested()) return job;
+  return WithReason(absl::FailedPreconditionError(absl::StrCat("a job that has ended, or is being cancelled, trains no more: jobs/", id,
+                                                               " state=", v1::Job::State_Name(job.state()))),
+                    "JOB_ENDED");
 }
 
 }  // namespace pactory

@@ -41,6 +41,10 @@ class JobStore {
   /// FAILED_PRECONDITION for one that ended otherwise.
   absl::StatusOr<v1::Job> Cancel(const std::string& tenant_id, const std::string& id);
 
+  /// Asks for the end of the training of a queued or running job, of this attempt or the next; a second time changes nothing.
+  /// FAILED_PRECONDITION for a job that ended, or is CANCELLING, without having been asked.
+  absl::StatusOr<v1::Job> StopTraining(const std::string& tenant_id, const std::string& id);
+
  private:
   Database& database_;
 };

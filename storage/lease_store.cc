@@ -35,7 +35,7 @@ WITH beat AS (
   UPDATE worker SET last_seen_time = now() FROM beat
   WHERE worker.id = beat.worker_id AND worker.last_seen_time < now() - interval '5 s'
 )
-SELECT job.state = 'CANCELLING', beat.preempted FROM beat JOIN job ON job.id = beat.job_id)sql";
+SELECT job.state = 'CANCELLING', beat.preempted, job.stop_training FROM beat JOIN job ON job.id = beat.job_id)sql";
 
 // The checkpoint before it is put down for removal.
 constexpr char kCheckpoint[] = R"sql(
@@ -134,16 +134,16 @@ absl::StatusOr<v1::Lease> LeaseOf(const pqxx::row& row) {
   v1::Lease lease;
   PACTORY_ASSIGN_OR_RETURN(*lease.mutable_job(), JobOf(row));
   lease.mutable_token()->set_job(lease.job().name());
-  lease.mutable_token()->set_fence(row[15].as<int64_t>());
-  if (row[16].is_null() || row[18].is_null() || row[21].is_null()) {
+  lease.mutable_token()->set_fence(row[16].as<int64_t>());
+  if (row[17].is_null() || row[19].is_null() || row[22].is_null()) {
     return absl::DataLossError(absl::StrCat("the model or a dataset of a queued job is missing: ", lease.job().name()));
   }
-  *lease.mutable_model() = RefOf(row[16], row[17], "onnx");
-  *lease.mutable_train_dataset() = RefOf(row[18], row[19], row[20].as<std::string>());
-  *lease.mutable_eval_dataset() = RefOf(row[21], row[22], row[23].as<std::string>());
-  if (!row[24].is_null()) {
-    lease.mutable_checkpoint()->set_blob(absl::StrCat("blobs/", row[24].as<std::string>()));
-    lease.mutable_checkpoint()->set_step(row[25].as<int64_t>());
+  *lease.mutable_model() = RefOf(row[17], row[18], "onnx");
+  *lease.mutable_train_dataset() = RefOf(row[19], row[20], row[21].as<std::string>());
+  *lease.mutable_eval_dataset() = RefOf(row[22], row[23], row[24].as<std::string>());
+  if (!row[25].is_null()) {
+    lease.mutable_checkpoint()->set_blob(absl::StrCat("blobs/", row[25].as<std::string>()));
+    lease.mutable_checkpoint()->set_step(row[26].as<int64_t>());
   }
   return lease;
 }
@@ -224,7 +224,7 @@ absl::StatusOr<std::optional<v1::Lease>> LeaseStore::Claim(const std::string& wo
         const pqxx::result claimed = transaction.exec_params(
             absl::StrCat("WITH RECURSIVE ", kLines, kClaimFirst, kChargeTheStart, "SELECT ", kJobColumns, kClaimed), worker_id, IntervalOf(term_));
         if (claimed.empty()) return absl::OkStatus();
-        over_limit = !claimed[0][26].as<bool>();
+        over_limit = !claimed[0][27].as<bool>();
         if (over_limit) return absl::AbortedError("another claim took the tenant's last place");
         PACTORY_ASSIGN_OR_RETURN(lease, LeaseOf(claimed[0]));
         return absl::OkStatus();
@@ -243,6 +243,7 @@ absl::StatusOr<v1::HeartbeatResponse> LeaseStore::Heartbeat(const LeaseRef& leas
     if (beat.empty()) return LeaseLost(lease);
     response.set_cancel_requested(beat[0][0].as<bool>());
     response.set_release_requested(beat[0][1].as<bool>());
+    response.set_stop_training_requested(beat[0][2].as<bool>());
     return absl::OkStatus();
   }));
   return response;

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "config/config_text.h"
 #include "quant/pipeline/stages.h"
+#include "quant/pipeline/training_end.h"
 #include "quant/pipeline/write_file.h"
 
 namespace pactory::quant {
@@ -64,10 +65,13 @@ class Ladder {
     v1::QuantizationConfig config = ConfigOf(rung, report);
     report.outcome = "skipped";
     if (OutOfSeconds()) return Skip(report, "the budget of seconds is spent");
+    // A job that ends early has at least one file.
+    const std::string ended = best_.has_value() ? TrainingEndReason(state_, LastTrainingTime(state_)) : "";
+    state_.answers.erase("qat");
+    if (!ended.empty()) return Skip(report, ended);
     if (config.training().enabled() && !FitSteps(config)) return Skip(report, "the budget of steps is spent");
     if (!tried_.insert(ConfigToJson(config)).second) return Skip(report, "the same as an earlier rung");
     state_.config = config;
-    state_.answers.erase("qat");
     state_.answers.erase("deployed");
     PlanQuantization(state_);
     const absl::Status status = Quantize(state_);
@@ -77,8 +81,8 @@ class Ladder {
     return Judge(report);
   }
 
-  static absl::Status Skip(RungReport& report, const char* note) {
-    report.note = note;
+  static absl::Status Skip(RungReport& report, std::string note) {
+    report.note = std::move(note);
     return absl::OkStatus();
   }
 

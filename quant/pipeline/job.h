@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "pactory/v1/job.pb.h"
 #include "pactory/v1/quantization.pb.h"
 
@@ -26,6 +27,8 @@ struct QuantizationJob {
   std::vector<std::string> runtime_check_command;
   /// Threads to compute with; 0: as many as LibTorch takes by itself.
   int threads = 0;
+  /// When the job must be done; training ends earlier, so that there is time for what follows it.
+  absl::Time deadline = absl::InfiniteFuture();
 };
 
 /// Hears how a job goes. Called from the pipeline's thread.
@@ -39,6 +42,8 @@ class JobListener {
   virtual void OnCheckpoint(const std::string& path, int64_t step) {}
   /// Asked between steps: whether the job is to end now.
   virtual bool StopRequested() const { return false; }
+  /// Asked between steps: whether training is to end now, and the job to be done with what it has.
+  virtual bool StopTrainingRequested() const { return false; }
 };
 
 }  // namespace pactory::quant

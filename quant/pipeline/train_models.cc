@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "quant/guard.h"
@@ -13,6 +14,7 @@
 #include "quant/pipeline/make_quantized_model.h"
 #include "quant/pipeline/metric_batch.h"
 #include "quant/pipeline/stages.h"
+#include "quant/pipeline/training_end.h"
 #include "quant/pipeline/training_task.h"
 #include "quant/training/batch_norm.h"
 #include "quant/training/training_loop.h"
@@ -103,6 +105,8 @@ struct TrainingRole {
   // Null: neither resumed nor checkpointed.
   const Checkpoint* resume = nullptr;
   std::function<absl::Status(const Checkpoint&, int64_t)> on_checkpoint;
+  // Of the time until the deadline.
+  double share_of_time = 1;
 };
 
 absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& role) {
@@ -163,8 +167,12 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
     return result.accuracy.share();
   };
   hooks.on_checkpoint = role.on_checkpoint;
-  const int64_t seconds = state.config.training().max_seconds();
-  if (seconds > 0) hooks.time_is_over = [&state, seconds] { return state.meter.StageSeconds() >= static_cast<double>(seconds); };
+  const absl::Time last_time = absl::Now() + (LastTrainingTime(state) - absl::Now()) * role.share_of_time;
+  hooks.end_reason = [&state, last_time]() -> std::string {
+    const int32_t seconds = state.config.training().max_seconds();
+    if (seconds > 0 && state.meter.StageSeconds() >= seconds) return "its time (training.max_seconds) was over";
+    return TrainingEndReason(state, last_time);
+  };
   PACTORY_ASSIGN_OR_RETURN(result.history, loop.Run(hooks));
   if (!batch_norms.layers().empty()) {
     PACTORY_ASSIGN_OR_RETURN(result.model, Folded(state, specs, *result.model, batch_norms));
@@ -217,7 +225,9 @@ absl::Status TrainPlainBaseline(PipelineState& state) {
       return absl::OkStatus();
     }
   }
-  TrainingRole role{.stage = "train_plain_qat", .metric_prefix = "plain_qat/", .config = PlainQatBaseline(state.config)};
+  // The other half is the job's own training's.
+  TrainingRole role{
+      .stage = "train_plain_qat", .metric_prefix = "plain_qat/", .config = PlainQatBaseline(state.config), .share_of_time = 0.5};
   PACTORY_ASSIGN_OR_RETURN(TrainedModel trained, Train(state, role));
   state.report.qat_plain = trained.accuracy;
   state.answers["qat_plain"] = trained.answers;
@@ -234,6 +244,7 @@ absl::Status TrainModel(PipelineState& state) {
     state.report.trained_sqnr_db = SqnrDb(state.fp32_outputs, outputs);
     return absl::OkStatus();
   }
+  state.answers["qat"] = trained.answers;
   int64_t written = 0;
   TrainingRole role{.stage = "train",
                     .metric_prefix = "",
@@ -244,7 +255,6 @@ absl::Status TrainModel(PipelineState& state) {
                     }};
   PACTORY_ASSIGN_OR_RETURN(TrainedModel trained, Train(state, role));
   state.report.qat = trained.accuracy;
-  state.answers["qat"] = trained.answers;
   state.report.trained_sqnr_db = trained.sqnr_db;
   state.report.history = std::move(trained.history);
   state.trained = std::move(trained.model);

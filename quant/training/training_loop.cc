@@ -342,7 +342,7 @@ absl::Status TrainingLoop::Evaluate(const TrainingHooks& hooks) {
   if (average_ != nullptr) average_->Swap();
   const absl::StatusOr<double> metric = hooks.evaluate(step_);
   const bool is_best = metric.ok() && (best_.empty() || *metric >= best_metric_);
-  if (is_best && task_.config.keep() == v1::TrainingConfig::BEST) {
+  if (is_best && task_.config.keep() != v1::TrainingConfig::LAST) {
     best_.clear();
     for (const auto& [name, tensor] : ResultState()) best_.emplace(name, tensor.to(at::kCPU).clone());
     best_metric_ = *metric;
@@ -359,8 +359,8 @@ bool TrainingLoop::EndsEarly(const TrainingHooks& hooks) {
   const bool evaluated = !history_.evaluations.empty() && history_.evaluations.back().step == step_;
   if (evaluated && task_.enough_metric.has_value() && history_.evaluations.back().metric >= *task_.enough_metric) {
     history_.ended_early = absl::StrCat("the metric reached ", *task_.enough_metric, " after ", step_, " steps");
-  } else if (hooks.time_is_over && hooks.time_is_over()) {
-    history_.ended_early = absl::StrCat("its time was over after ", step_, " steps");
+  } else if (const std::string reason = hooks.end_reason ? hooks.end_reason() : ""; !reason.empty()) {
+    history_.ended_early = absl::StrCat(reason, " after ", step_, " steps");
   }
   return !history_.ended_early.empty();
 }
@@ -393,7 +393,8 @@ absl::Status TrainingLoop::Finish() {
     c10::NoGradGuard no_grad;
     history_.kept_step = step_;
     if (average_ != nullptr) average_->Swap();
-    if (!best_.empty() && best_step_ != step_) {
+    const bool keep_best = task_.config.keep() == v1::TrainingConfig::BEST || !history_.ended_early.empty();
+    if (keep_best && !best_.empty() && best_step_ != step_) {
       for (auto& [name, tensor] : ResultState()) tensor.copy_(best_.at(name));
       history_.kept_step = best_step_;
     }

@@ -51,8 +51,8 @@ struct TrainingHooks {
   std::function<absl::StatusOr<double>(int64_t step)> evaluate;
   /// Every `checkpoint_every` steps and not after the last.
   std::function<absl::Status(const Checkpoint&, int64_t step)> on_checkpoint;
-  /// Asked after each step: whether its time is over, and training ends with what there is.
-  std::function<bool()> time_is_over;
+  /// Asked after each step: why training is to end now, with what there is; "" while it may go on.
+  std::function<std::string()> end_reason;
 };
 
 /// What to train.

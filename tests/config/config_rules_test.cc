@@ -37,12 +37,6 @@ TEST(ConfigRulesTest, GivenValuesSurviveTheDefaults) {
   EXPECT_FALSE(config.training().enabled());
 }
 
-TEST(ConfigRulesTest, TrainingThatMayBeCutShortKeepsTheBest) {
-  EXPECT_EQ(Complete("training: {steps: 5}").training().keep(), v1::TrainingConfig::LAST);
-  EXPECT_EQ(Complete("training: {max_seconds: 5}").training().keep(), v1::TrainingConfig::BEST);
-  EXPECT_EQ(Complete("training: {max_seconds: 5, keep: LAST}").training().keep(), v1::TrainingConfig::LAST);
-}
-
 TEST(ConfigRulesTest, EachBrokenLimitNamesItsField) {
   const std::pair<const char*, const char*> cases[] = {
       {"weights: {bits: 9}", "weights.bits"},

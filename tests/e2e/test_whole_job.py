@@ -71,6 +71,19 @@ def test_cancel_ends_a_running_job_and_its_trainer(service, files):
     assert service.cli("jobs", "watch", name, rc=1)
 
 
+def test_stopped_training_publishes_its_best_model(service, files, tmp_path):
+    name = service.submit(files, "--set", "training.evaluate_every=20", steps=1000000)
+    service.wait_for_training(name, step=25)
+    service.cli("jobs", "stop-training", name)
+    job = service.wait_for(name, "SUCCEEDED", seconds=60)
+    assert job["stop_training_requested"] and job["attempt"] == 1
+    service.cli("jobs", "download", name, "--out", tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert "StopTraining" in report["training"]["ended_early"]
+    assert report["qat"]["metric"] == max(entry["metric"] for entry in report["training"]["evaluations"])
+    assert onnxruntime.InferenceSession(str(tmp_path / "model.int8.onnx"), providers=["CPUExecutionProvider"])
+
+
 def test_two_workers_run_four_jobs_and_none_twice(service_with_two_workers, files):
     service = service_with_two_workers
     names = [service.submit(files, "--name", f"job {number}", steps=40 + number) for number in range(4)]

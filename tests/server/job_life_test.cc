@@ -180,6 +180,30 @@ TEST_F(JobLifeTest, ACancelReachesTheWorkerWithItsNextHeartbeat) {
   EXPECT_EQ(Get(job).state(), v1::Job::CANCELLED);
 }
 
+TEST_F(JobLifeTest, AStoppedTrainingPublishesWhatItsWorkerMadeOfIt) {
+  const std::string job = NewJob(user_);
+  const v1::LeaseToken token = Lease(NewWorker()).lease().token();
+  v1::StopTrainingRequest stop;
+  stop.set_name(job);
+  v1::Job stopped;
+  ASSERT_TRUE(Call(&v1::JobService::Stub::StopTraining, *jobs_, user_, stop, stopped).ok());
+  EXPECT_EQ(stopped.state(), v1::Job::RUNNING);
+  EXPECT_TRUE(stopped.stop_training_requested());
+  v1::HeartbeatResponse beat;
+  ASSERT_TRUE(Heartbeat(token, beat).ok());
+  EXPECT_TRUE(beat.stop_training_requested());
+  EXPECT_FALSE(beat.cancel_requested());
+  grpc::Status uploaded;
+  v1::FinishJobRequest finish;
+  v1::Artifact& artifact = *finish.mutable_succeeded()->add_artifacts();
+  artifact.set_name("report.json");
+  artifact.set_blob(UploadUnder(token, "{}", uploaded));
+  ASSERT_TRUE(Finish(finish, token).ok());
+  EXPECT_EQ(Get(job).state(), v1::Job::SUCCEEDED);
+  EXPECT_EQ(Sql("SELECT count(*) FROM artifact"), "1");
+  EXPECT_EQ(Call(&v1::JobService::Stub::StopTraining, *jobs_, user_, stop, stopped).error_code(), grpc::StatusCode::OK);
+}
+
 TEST_F(JobLifeTest, BadFinishesAreRefusedByName) {
   NewJob(user_);
   const v1::LeaseToken token = Lease(NewWorker()).lease().token();

@@ -74,6 +74,12 @@ TEST_F(TenantIsolationTest, ForeignResourcesLookMissing) {
     request.set_name(name);
     return Call(&v1::JobService::Stub::CancelJob, *jobs_, stranger_, request, response);
   });
+  ExpectAsMissing("StopTraining", job_, [&](const std::string& name) {
+    v1::StopTrainingRequest request;
+    v1::Job response;
+    request.set_name(name);
+    return Call(&v1::JobService::Stub::StopTraining, *jobs_, stranger_, request, response);
+  });
   ExpectAsMissing("ListMetrics", job_, [&](const std::string& name) {
     v1::ListMetricsRequest request;
     v1::ListMetricsResponse response;

@@ -138,6 +138,41 @@ TEST_F(JobStoreTest, AnEndedJobCanNotBeCancelled) {
   EXPECT_EQ(ReasonOf(cancelled.status()), "JOB_ENDED");
 }
 
+TEST_F(JobStoreTest, ATrainingThatIsToEndIsToldWithEachHeartbeatAlsoOfTheNextAttempt) {
+  const std::string id = NewJob();
+  const LeaseRef first = Claim();
+  EXPECT_FALSE(leases_->Heartbeat(first, {})->stop_training_requested());
+  const auto asked = jobs_->StopTraining(tenant_, id);
+  EXPECT_EQ(asked->state(), v1::Job::RUNNING);
+  EXPECT_TRUE(asked->stop_training_requested());
+  EXPECT_TRUE(jobs_->StopTraining(tenant_, id)->stop_training_requested());
+  EXPECT_EQ(Sql("SELECT count(*) FROM job_event WHERE kind = 'STOP_TRAINING_REQUESTED'"), "1");
+  EXPECT_TRUE(leases_->Heartbeat(first, {})->stop_training_requested());
+  EXPECT_FALSE(leases_->Heartbeat(first, {})->cancel_requested());
+  ASSERT_TRUE(leases_->Release(first).ok());
+  const LeaseRef second = Claim();
+  EXPECT_TRUE(leases_->Heartbeat(second, {})->stop_training_requested());
+  ASSERT_TRUE(leases_->Finish(second, Succeeded()).ok());
+  EXPECT_EQ(Get(id).state(), v1::Job::SUCCEEDED);
+}
+
+TEST_F(JobStoreTest, OnlyAJobThatMayStillTrainCanBeAskedToEndItsTraining) {
+  const std::string pending = NewJob();
+  EXPECT_EQ(jobs_->StopTraining(tenant_, pending)->state(), v1::Job::PENDING);
+  EXPECT_TRUE(absl::IsNotFound(jobs_->StopTraining(NewTenant("other"), pending).status()));
+  ASSERT_TRUE(jobs_->Cancel(tenant_, pending).ok());
+  const std::string cancelling = NewJob();
+  const LeaseRef lease = Claim();
+  ASSERT_EQ(jobs_->Cancel(tenant_, cancelling)->state(), v1::Job::CANCELLING);
+  EXPECT_EQ(ReasonOf(jobs_->StopTraining(tenant_, cancelling).status()), "JOB_ENDED");
+  // A cancel stands above it: nothing is published.
+  ASSERT_TRUE(leases_->Finish(lease, Succeeded()).ok());
+  EXPECT_EQ(Get(cancelling).state(), v1::Job::CANCELLED);
+  const std::string ended = NewJob();
+  ASSERT_TRUE(leases_->Finish(Claim(), Succeeded()).ok());
+  EXPECT_EQ(ReasonOf(jobs_->StopTraining(tenant_, ended).status()), "JOB_ENDED");
+}
+
 // Cancels and claims go for the same rows in both directions; every job must end up on one side.
 TEST_F(JobStoreTest, CancelsRacedByClaimsLeaveNoJobBehind) {
   constexpr int kJobs = 40;

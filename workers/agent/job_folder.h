@@ -24,6 +24,8 @@ class JobFolder {
   std::string output() const { return path_ + "/output"; }
   /// Where the agent keeps checkpoints that it has yet to send.
   std::string held() const { return path_ + "/held"; }
+  /// A file that tells the trainer to end its training.
+  std::string stop_training() const { return path_ + "/stop_training"; }
 
   /// Returns the file's real path; PERMISSION_DENIED where that is not a regular file inside this folder. What a
   /// trainer names is checked by this before the agent reads it.

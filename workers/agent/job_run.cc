@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +21,8 @@
 namespace pactory {
 namespace {
 
+using google::protobuf::util::TimeUtil;
+
 // A cancel comes with a heartbeat, every 10 s; with this grace the trainer is gone 15 s after the cancel.
 constexpr absl::Duration kCancelGrace = absl::Seconds(4);
 // The whole agent has 5 s to end.
@@ -31,7 +34,7 @@ constexpr absl::Duration kDefaultDeadline = absl::Hours(24);
 constexpr absl::Duration kFinishPatience = absl::Minutes(5);
 
 absl::Duration DeadlineOf(const v1::JobSpec& spec) {
-  const int64_t seconds = google::protobuf::util::TimeUtil::DurationToSeconds(spec.deadline());
+  const int64_t seconds = TimeUtil::DurationToSeconds(spec.deadline());
   return seconds > 0 ? absl::Seconds(seconds) : kDefaultDeadline;
 }
 
@@ -55,11 +58,24 @@ JobRun::JobRun(ServerConnection& server, BlobCache& cache, const RunSettings& se
 void JobRun::Run() {
   spdlog::info("{}: attempt {} starts", job(), lease_.job().attempt());
   const absl::Time deadline = absl::Now() + DeadlineOf(lease_.job().spec());
-  LeaseKeeper keeper(server_, lease_.token(), settings_.heartbeat_interval, deadline, stop_);
-  Report(Work(keeper));
+  LeaseKeeper keeper(server_, lease_.token(), settings_.heartbeat_interval, deadline, stop_, [this] { StopTraining(); });
+  Report(Work(keeper, deadline));
 }
 
-absl::StatusOr<JobRun::Outcome> JobRun::Work(LeaseKeeper& keeper) {
+void JobRun::StopTraining() {
+  absl::MutexLock lock(&mutex_);
+  if (stop_training_) return;
+  spdlog::info("{}: its training is to end", job());
+  stop_training_ = true;
+  TellTrainerToStopTraining();
+}
+
+void JobRun::TellTrainerToStopTraining() {
+  if (!stop_training_ || stop_training_path_.empty()) return;
+  if (!std::ofstream(stop_training_path_)) spdlog::error("{}: can't be written: {}", job(), stop_training_path_);
+}
+
+absl::StatusOr<JobRun::Outcome> JobRun::Work(LeaseKeeper& keeper, absl::Time deadline) {
   v1::Progress progress;
   progress.set_stage("download");
   progress.set_eta_seconds(-1);
@@ -90,10 +106,18 @@ absl::StatusOr<JobRun::Outcome> JobRun::Work(LeaseKeeper& keeper) {
   trainer_job.set_output_dir(folder.output());
   if (checkpoint) trainer_job.set_checkpoint_path(checkpoint->path());
   for (const std::string& word : settings_.runtime_check_command) trainer_job.add_runtime_check_command(word);
+  *trainer_job.mutable_deadline() = TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(deadline));
+  trainer_job.set_stop_training_path(folder.stop_training());
+  {
+    absl::MutexLock lock(&mutex_);
+    stop_training_path_ = folder.stop_training();
+    TellTrainerToStopTraining();
+  }
   auto outcome = Train(folder, std::move(trainer_job), keeper);
-  // Before the folder that its file is in.
+  // Before the folder that their files are in.
   absl::MutexLock lock(&mutex_);
   checkpoint_.reset();
+  stop_training_path_.clear();
   return outcome;
 }
 

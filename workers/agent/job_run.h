@@ -61,7 +61,7 @@ class JobRun {
     std::optional<v1::JobError> error;
   };
 
-  absl::StatusOr<Outcome> Work(LeaseKeeper& keeper);
+  absl::StatusOr<Outcome> Work(LeaseKeeper& keeper, absl::Time deadline);
   absl::StatusOr<BlobCache::Pin> Fetch(const v1::BlobRef& blob);
   absl::StatusOr<Outcome> Train(JobFolder& folder, v1::TrainerJob job, LeaseKeeper& keeper);
   absl::StatusOr<TrainerEnd> RunTrainer(JobFolder& folder, const v1::TrainerJob& job, LeaseKeeper& keeper,
@@ -69,6 +69,9 @@ class JobRun {
   void HoldCheckpoint(const JobFolder& folder, const v1::CheckpointWritten& written, CheckpointSender& checkpoints);
   absl::StatusOr<std::vector<v1::Artifact>> Upload(const JobFolder& folder,
                                                    const google::protobuf::RepeatedPtrField<v1::OutputFile>& files);
+  // Has the training ended: at once, or as soon as the job has a folder.
+  void StopTraining();
+  void TellTrainerToStopTraining() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Report(const absl::StatusOr<Outcome>& outcome);
   void Finish(v1::FinishJobRequest request);
 
@@ -82,6 +85,9 @@ class JobRun {
   std::optional<v1::TrainerEvent> last_word_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const HeldCheckpoint> checkpoint_ ABSL_GUARDED_BY(mutex_);
   int held_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stop_training_ ABSL_GUARDED_BY(mutex_) = false;
+  // "" while the job has no folder.
+  std::string stop_training_path_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace pactory

@@ -10,12 +10,13 @@
 namespace pactory {
 
 LeaseKeeper::LeaseKeeper(ServerConnection& server, v1::LeaseToken lease, absl::Duration interval, absl::Time deadline,
-                         JobStop& stop)
+                         JobStop& stop, std::function<void()> on_stop_training)
     : server_(server),
       lease_(std::move(lease)),
       interval_(interval),
       deadline_(deadline),
       stop_(stop),
+      on_stop_training_(std::move(on_stop_training)),
       thread_([this] { Run(); }) {}
 
 LeaseKeeper::~LeaseKeeper() {
@@ -66,6 +67,7 @@ void LeaseKeeper::Beat() {
     if (server_away_) spdlog::info("{}: the server answers again", lease_.job());
     server_away_ = false;
     if (response->release_requested()) stop_.Request(StopReason::kPreempted);
+    if (response->stop_training_requested()) on_stop_training_();
     if (response->cancel_requested()) stop_.Request(StopReason::kCancelled);
     return;
   }

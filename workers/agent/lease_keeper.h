@@ -1,7 +1,8 @@
-// Keeps a run's lease: sends its heartbeats with the newest progress, brings back a cancel or the loss of the lease,
-// and ends a run that takes longer than the job allows. Used by runs. Thread-safe.
+// Keeps a run's lease: sends its heartbeats with the newest progress, brings back a cancel, the wish to end the training or the
+// loss of the lease, and ends a run that takes longer than the job allows. Used by runs. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -17,9 +18,10 @@ namespace pactory {
 /// says otherwise.
 class LeaseKeeper {
  public:
-  /// Starts; `deadline` is when the run has to be over. The references must outlive this object.
-  LeaseKeeper(ServerConnection& server, v1::LeaseToken lease, absl::Duration interval, absl::Time deadline,
-              JobStop& stop);
+  /// Starts; `deadline` is when the run has to be over. `on_stop_training` is called, from the thread that beats, with each heartbeat
+  /// that says that the training is to end. The references must outlive this object.
+  LeaseKeeper(ServerConnection& server, v1::LeaseToken lease, absl::Duration interval, absl::Time deadline, JobStop& stop,
+              std::function<void()> on_stop_training);
   ~LeaseKeeper();
 
   /// The progress that the next heartbeat tells. A new stage is told at once.
@@ -35,6 +37,7 @@ class LeaseKeeper {
   const absl::Duration interval_;
   const absl::Time deadline_;
   JobStop& stop_;
+  const std::function<void()> on_stop_training_;
   Cancellation closed_;
   absl::Mutex mutex_;
   v1::Progress progress_ ABSL_GUARDED_BY(mutex_);

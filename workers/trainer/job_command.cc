@@ -1,10 +1,13 @@
 #include <fcntl.h>
+#include <google/protobuf/util/time_util.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <exception>
 #include <new>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
@@ -18,12 +21,15 @@
 namespace pactory {
 namespace {
 
+using google::protobuf::util::TimeUtil;
+
 constexpr int kEventFd = 3;
 
 // Hands on what the pipeline says; a broken pipe means that the agent is gone and nobody waits for the result.
 class PipeListener : public quant::JobListener {
  public:
-  explicit PipeListener(EventPipe& pipe) : pipe_(pipe) {}
+  PipeListener(EventPipe& pipe, std::string stop_training_path)
+      : pipe_(pipe), stop_training_path_(std::move(stop_training_path)) {}
 
   void OnProgress(const v1::Progress& progress) override {
     v1::TrainerEvent event;
@@ -46,8 +52,13 @@ class PipeListener : public quant::JobListener {
 
   bool StopRequested() const override { return StopSignalled() || pipe_.broken(); }
 
+  bool StopTrainingRequested() const override {
+    return !stop_training_path_.empty() && access(stop_training_path_.c_str(), F_OK) == 0;
+  }
+
  private:
   EventPipe& pipe_;
+  const std::string stop_training_path_;
 };
 
 quant::QuantizationJob ToQuantizationJob(const v1::TrainerJob& job) {
@@ -58,7 +69,9 @@ quant::QuantizationJob ToQuantizationJob(const v1::TrainerJob& job) {
           .config = job.config(),
           .output_dir = job.output_dir(),
           .checkpoint_path = job.checkpoint_path(),
-          .runtime_check_command = {job.runtime_check_command().begin(), job.runtime_check_command().end()}};
+          .runtime_check_command = {job.runtime_check_command().begin(), job.runtime_check_command().end()},
+          .deadline = job.has_deadline() ? absl::FromUnixMicros(TimeUtil::TimestampToMicroseconds(job.deadline()))
+                                         : absl::InfiniteFuture()};
 }
 
 // Nothing may leave this process but an event: an exception here is a fault of ours that the agent should be able to name.
@@ -99,7 +112,7 @@ int RunJob() {
   EventPipe pipe(kEventFd);
   auto job = ReadJob(STDIN_FILENO);
   if (!job.ok()) return FailWith(pipe, job.status());
-  PipeListener listener(pipe);
+  PipeListener listener(pipe, job->stop_training_path());
   const auto result = RunGuarded(ToQuantizationJob(*job), listener);
   if (!result.ok() && (absl::IsCancelled(result.status()) || StopSignalled())) {
     spdlog::info("{}", std::string(result.status().message()));

@@ -112,31 +112,9 @@ TEST(TrainingLoopTest, LossFallsAndWeightsBiasesAndAlphasMove) {
   }
 }
 
-TEST(TrainingLoopTest, ResumedTrainingIsTheSameToTheLastBit) {
-  for (const auto method : {v1::PACT_TWO_SIDED, v1::MOVING_AVERAGE_ABS_MAX}) {
-    Fixture whole(method), resumed(method);
-    Checkpoint middle;
-    TrainingHooks hooks;
-    hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
-      if (step == 30) middle = *ParseCheckpoint(SerializeCheckpoint(checkpoint));
-      return absl::OkStatus();
-    };
-    const auto history = TrainingLoop(*whole.model, whole.task, BatchOf).Run(hooks);
-    ASSERT_TRUE(history.ok()) << history.status();
-    ASSERT_FALSE(middle.empty());
-    TrainingLoop loop(*resumed.model, resumed.task, BatchOf);
-    ASSERT_TRUE(loop.Restore(middle).ok()) << loop.Restore(middle);
-    const auto rest = loop.Run({});
-    ASSERT_TRUE(rest.ok()) << rest.status();
-    EXPECT_EQ(rest->steps.size(), 60u);
-    EXPECT_EQ(rest->steps.back().loss, history->steps.back().loss);
-    const at::Tensor x = at::randn({9, 6});
-    EXPECT_TRUE(at::equal(whole.Run(x), resumed.Run(x)));
-  }
-}
-
-TEST(TrainingLoopTest, RangesOfWeightsAreLearnedByChannelAndResumeToTheLastBit) {
-  Fixture whole(v1::LSQ, 60, v1::CHANNEL_LSQ), resumed(v1::LSQ, 60, v1::CHANNEL_LSQ);
+// Trains one fixture in one go and the other, equal to it, from its checkpoint after 30 steps; they must end alike to the last bit.
+// Returns the history of the first.
+TrainingHistory TrainWholeAndResumed(Fixture& whole, Fixture& resumed) {
   Checkpoint middle;
   TrainingHooks hooks;
   hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
@@ -144,18 +122,35 @@ TEST(TrainingLoopTest, RangesOfWeightsAreLearnedByChannelAndResumeToTheLastBit) 
     return absl::OkStatus();
   };
   const auto history = TrainingLoop(*whole.model, whole.task, BatchOf).Run(hooks);
-  ASSERT_TRUE(history.ok()) << history.status();
-  ASSERT_EQ(history->alpha_names, (std::vector<std::string>{"r", "x", "w1/range", "w2/range"}));
+  EXPECT_TRUE(history.ok()) << history.status();
+  TrainingLoop loop(*resumed.model, resumed.task, BatchOf);
+  EXPECT_TRUE(loop.Restore(middle).ok()) << loop.Restore(middle);
+  const auto rest = loop.Run({});
+  EXPECT_TRUE(rest.ok()) << rest.status();
+  if (!history.ok() || !rest.ok()) return {};
+  EXPECT_EQ(rest->steps.size(), 60u);
+  EXPECT_EQ(rest->steps.back().loss, history->steps.back().loss);
+  const at::Tensor x = at::randn({9, 6});
+  EXPECT_TRUE(at::equal(whole.Run(x), resumed.Run(x)));
+  return *history;
+}
+
+TEST(TrainingLoopTest, ResumedTrainingIsTheSameToTheLastBit) {
+  for (const auto method : {v1::PACT_TWO_SIDED, v1::MOVING_AVERAGE_ABS_MAX}) {
+    Fixture whole(method), resumed(method);
+    TrainWholeAndResumed(whole, resumed);
+  }
+}
+
+TEST(TrainingLoopTest, RangesOfWeightsAreLearnedByChannelAndResumeToTheLastBit) {
+  Fixture whole(v1::LSQ, 60, v1::CHANNEL_LSQ), resumed(v1::LSQ, 60, v1::CHANNEL_LSQ);
+  const TrainingHistory history = TrainWholeAndResumed(whole, resumed);
+  ASSERT_EQ(history.alpha_names, (std::vector<std::string>{"r", "x", "w1/range", "w2/range"}));
   const at::Tensor ranges = *whole.model->Find("w1")->learned()[0].tensor;
   EXPECT_EQ(ranges.numel(), 8);
   EXPECT_GT((ranges - ranges[0]).abs().max().item<double>(), 1e-3);
-  EXPECT_NEAR(history->alphas.back().values[2], ranges.mean().item<double>(), 1e-6);
-  TrainingLoop loop(*resumed.model, resumed.task, BatchOf);
-  ASSERT_TRUE(loop.Restore(middle).ok()) << loop.Restore(middle);
-  ASSERT_TRUE(loop.Run({}).ok());
+  EXPECT_NEAR(history.alphas.back().values[2], ranges.mean().item<double>(), 1e-6);
   EXPECT_TRUE(at::equal(ranges, *resumed.model->Find("w1")->learned()[0].tensor));
-  const at::Tensor x = at::randn({9, 6});
-  EXPECT_TRUE(at::equal(whole.Run(x), resumed.Run(x)));
 }
 
 TEST(TrainingLoopTest, OneBadBatchRollsBackHalvesTheRateAndGoesOn) {
@@ -224,7 +219,7 @@ at::Tensor AfterSteps(int64_t steps, const at::Tensor& x, double ema_decay = 0) 
   Fixture fixture;
   fixture.task.config.set_ema_decay(ema_decay);
   TrainingHooks hooks;
-  hooks.time_is_over = [&, made = int64_t{0}]() mutable { return ++made == steps; };
+  hooks.end_reason = [&, made = int64_t{0}]() mutable { return ++made == steps ? "enough" : ""; };
   EXPECT_TRUE(TrainingLoop(*fixture.model, fixture.task, BatchOf).Run(hooks).ok());
   return fixture.Run(x);
 }
@@ -258,17 +253,28 @@ TEST(TrainingLoopTest, TrainingEndsAtAnAccuracyThatIsEnough) {
   EXPECT_NE(history->ended_early.find("0.85"), std::string::npos) << history->ended_early;
 }
 
-TEST(TrainingLoopTest, WhenItsTimeIsOverTheBestIsLeftAndEvaluatedModelsAreCompared) {
+TEST(TrainingLoopTest, ATrainingThatIsCutShortLeavesTheBestEvaluatedUnlessTheLastIsAskedFor) {
+  for (const auto keep : {v1::TrainingConfig::KEEP_UNSPECIFIED, v1::TrainingConfig::BEST, v1::TrainingConfig::LAST}) {
+    Fixture fixture;
+    fixture.task.config.set_evaluate_every(10);
+    fixture.task.config.set_keep(keep);
+    TrainingHooks hooks = Accuracies({{10, 0.8}, {13, 0.7}});
+    hooks.end_reason = [made = 0]() mutable { return ++made == 13 ? "the owner came home" : ""; };
+    const auto history = TrainingLoop(*fixture.model, fixture.task, BatchOf).Run(hooks);
+    ASSERT_TRUE(history.ok()) << history.status();
+    EXPECT_EQ(history->ended_early, "the owner came home after 13 steps");
+    EXPECT_EQ(history->steps.size(), 13u);
+    EXPECT_EQ(history->evaluations.back().step, 13);
+    EXPECT_EQ(history->kept_step, keep == v1::TrainingConfig::LAST ? 13 : 10);
+  }
+}
+
+TEST(TrainingLoopTest, WithoutAWordOnWhatToKeepAWholeTrainingLeavesTheLast) {
   Fixture fixture;
-  fixture.task.config.set_evaluate_every(10);
-  fixture.task.config.set_keep(v1::TrainingConfig::BEST);
-  TrainingHooks hooks = Accuracies({{10, 0.8}, {13, 0.7}});
-  hooks.time_is_over = [made = 0]() mutable { return ++made == 13; };
-  const auto history = TrainingLoop(*fixture.model, fixture.task, BatchOf).Run(hooks);
+  fixture.task.config.set_evaluate_every(20);
+  const auto history = TrainingLoop(*fixture.model, fixture.task, BatchOf).Run(Accuracies({{20, 0.9}, {40, 0.5}, {60, 0.6}}));
   ASSERT_TRUE(history.ok()) << history.status();
-  EXPECT_EQ(history->steps.size(), 13u);
-  EXPECT_EQ(history->evaluations.back().step, 13);
-  EXPECT_EQ(history->kept_step, 10);
+  EXPECT_EQ(history->kept_step, 60);
 }
 
 TEST(TrainingLoopTest, AveragedWeightsAreEvaluatedAndLeftInTheModel) {

@@ -193,6 +193,22 @@ TEST_F(AgentTest, CancelEndsAStubbornTrainerWithinFiveSeconds) {
   EXPECT_LT(absl::Now() - start, absl::Seconds(5.5));
 }
 
+TEST_F(AgentTest, ATrainingThatIsToEndIsToldToTheTrainerAndTheJobIsDone) {
+  AddJob();
+  StartAgent("stops_training");
+  ASSERT_TRUE(AwaitTraining());
+  service_.Set([&] { service_.stop_training = true; });
+  ASSERT_TRUE(AwaitFinish().has_succeeded());
+  EXPECT_TRUE(blobs_.HasBlob("told where to look"));
+}
+
+TEST_F(AgentTest, ATrainingThatIsToEndBeforeItBeginsIsToldToItsTrainerToo) {
+  service_.stop_training = true;
+  AddJob();
+  StartAgent("stops_training");
+  EXPECT_TRUE(AwaitFinish().has_succeeded());
+}
+
 TEST_F(AgentTest, LostLeaseKillsTheTrainerAndKeepsSilent) {
   AddJob();
   StartAgent("stubborn");
@@ -254,6 +270,13 @@ TEST_F(AgentTest, DeadlineFailsTheJob) {
   AddJob("one", 1);
   StartAgent("obedient");
   EXPECT_EQ(AwaitFinish().failed().reason(), "DEADLINE_EXCEEDED");
+}
+
+TEST_F(AgentTest, TheTrainerIsToldTheDeadline) {
+  AddJob("one", 700);
+  StartAgent("deadline");
+  ASSERT_TRUE(AwaitFinish().has_succeeded());
+  EXPECT_TRUE(blobs_.HasBlob("7"));
 }
 
 TEST_F(AgentTest, CheckpointsAreUploadedAndCommitted) {

@@ -1,5 +1,6 @@
 """A scripted trainer for the agent's tests: speaks the pipe protocol, and misbehaves as its first argument says."""
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -99,6 +100,19 @@ elif mode == "out_of_memory":
 elif mode == "obedient":
     progress("train", 1)
     signal.pause()
+elif mode == "stops_training":
+    progress("train", 1)
+    path = os.path.abspath("stop_training")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    write("output/report.json", "told where to look" if text(10, path) in job else "not told")
+    result("report.json")
+elif mode == "deadline":
+    # Field 9 of TrainerJob is a Timestamp, whose field 1 is its seconds: five bytes of a varint until the year 3058.
+    digits = re.search(rb"J[\x06-\x7f]\x08([\x80-\xff]{4}[\x00-\x7f])", job).group(1)
+    seconds = sum((digit & 0x7F) << 7 * place for place, digit in enumerate(digits))
+    write("output/report.json", str(round((seconds - time.time()) / 100)))
+    result("report.json")
 elif mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     progress("train", 1)

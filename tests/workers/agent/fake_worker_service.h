@@ -50,6 +50,7 @@ class FakeWorkerService : public v1::WorkerService::Service {
     heartbeats.push_back(*request);
     response->set_cancel_requested(cancel);
     response->set_release_requested(release);
+    response->set_stop_training_requested(stop_training);
     return grpc::Status::OK;
   }
   grpc::Status ReportMetrics(grpc::ServerContext*, const v1::ReportMetricsRequest* request,
@@ -97,6 +98,7 @@ class FakeWorkerService : public v1::WorkerService::Service {
   bool lease_lost = false;
   bool cancel = false;
   bool release = false;
+  bool stop_training = false;
   bool refuse_registration = false;
   bool refuse_artifacts = false;
   std::string authorization;

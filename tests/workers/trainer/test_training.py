@@ -2,14 +2,15 @@
 
 import json
 import signal
+import time
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from test_trainer_jobs import (STEPS, material, pytestmark, quantize, read_events, run_onnx, small_net,  # noqa: F401 (a fixture)
-                               start_job, trainer_job)
+from test_trainer_jobs import (STEPS, field, material, pytestmark, quantize, read_events, run_onnx, small_net,  # noqa: F401 (a fixture)
+                               start_job, trainer_job, varint)
 
 # More numbers of TrainingConfig's fields.
 BATCH_SIZE, EVALUATE_EVERY, CHECKPOINT_EVERY, KEEP = 2, 14, 15, 29
@@ -163,3 +164,44 @@ def test_training_ends_once_the_metric_is_good_enough(material, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["training"]["steps"]) < 1000 and report["qat"]["metric"] >= report["fp32"]["metric"] - 0.2
     assert "metric reached" in report["training"]["ended_early"]
+
+
+def endless_job(material, out, more):
+    """A job with more steps than anyone waits for, and one evaluation every 20."""
+    return start_job(trainer_job(material, out, {STEPS: 10_000_000, BATCH_SIZE: 16, EVALUATE_EVERY: 20, CHECKPOINT_EVERY: 30}, more=more))
+
+
+def best_of_a_training_cut_short(process, pipe, out):
+    """Ends well, with the best of the evaluated models; returns why training ended."""
+    events = list(read_events(pipe))
+    assert process.wait(60) == 0, process.stderr.read()
+    assert events[-1][0] == 4
+    report = json.loads((out / "report.json").read_text())
+    best = max(entry["metric"] for entry in report["training"]["evaluations"])
+    assert report["qat"]["metric"] == best and (out / "model.int8.onnx").exists()
+    assert any("ended early" in warning for warning in report["warnings"])
+    return report["training"]["ended_early"]
+
+
+def test_training_that_is_to_be_stopped_ends_with_its_best_model(material, tmp_path):
+    stop = tmp_path / "stop_training"
+    process, pipe = endless_job(material, tmp_path / "out", field(10, str(stop).encode()))
+    for kind, _ in read_events(pipe):
+        # A checkpoint: it trains.
+        if kind == 3:
+            break
+    stop.touch()
+    assert "StopTraining" in best_of_a_training_cut_short(process, pipe, tmp_path / "out")
+
+
+def test_training_ends_in_time_for_the_deadline(material, tmp_path):
+    deadline = time.time() + 15
+    process, pipe = endless_job(material, tmp_path / "out", field(9, varint(1 << 3) + varint(int(deadline))))
+    assert "deadline" in best_of_a_training_cut_short(process, pipe, tmp_path / "out")
+    assert time.time() < deadline
+
+
+def test_a_deadline_that_is_over_still_gives_a_model(material, tmp_path):
+    process, pipe = endless_job(material, tmp_path / "out", field(9, varint(1 << 3) + varint(int(time.time()))))
+    best_of_a_training_cut_short(process, pipe, tmp_path / "out")
+    assert len(json.loads((tmp_path / "out" / "report.json").read_text())["training"]["steps"]) == 1
