@@ -1,4 +1,4 @@
-// pactory jobs submit|list|show|watch|cancel|stop-training|metrics|artifacts|download
+// pactory jobs submit|list|show|watch|cancel|stop-training|replay|metrics|artifacts|download
 #include <algorithm>
 #include <iostream>
 #include <memory>
@@ -11,6 +11,7 @@
 #include "cli/invocation.h"
 #include "cli/job_download.h"
 #include "cli/job_follow.h"
+#include "cli/job_replay.h"
 #include "cli/job_submission.h"
 #include "cli/job_text.h"
 #include "cli/output.h"
@@ -250,6 +251,8 @@ void AddJobCommands(CLI::App& app, Invocation& invocation) {
   add_for_job("watch", "Follow a job to its end; the exit code is 0 where it succeeded, else 1", WatchJob);
   add_for_job("cancel", "End a job; nothing of it is published", CancelJob);
   add_for_job("stop-training", "End a job's training early: the best model so far is exported, checked and published", StopTraining);
+  add_for_job("replay", "Run a job again: does the same model.int8.onnx come out? The exit code is 0 where it does, else 1",
+              [](const Invocation& i, const JobFlags& f) { return ReplayJob(i, f.job); });
   add_for_job("metrics", "Print the numbers of training: step, name, value", PrintMetrics)
       ->add_option("--prefix", flags->name_prefix, "Only names that start so, like alpha/");
   add_for_job("artifacts", "List a job's files", PrintArtifacts);

@@ -147,6 +147,33 @@ TEST_F(CommandLineTest, SubmissionIsRepeatedUnderOneRequestId) {
   EXPECT_FALSE(jobs_.created[2].job().spec().config().training().has_task_loss_weight()) << "defaults are the server's";
 }
 
+TEST_F(CommandLineTest, ReplayQueuesTheSameAgainAndComparesTheModels) {
+  jobs_.stored.mutable_spec()->set_model("models/7");
+  jobs_.stored.mutable_spec()->mutable_config()->mutable_training()->set_seed(5);
+  jobs_.files["jobs/9"] = {{"report.json", "other"}, {"model.int8.onnx", "abc"}};
+  jobs_.files["jobs/1"] = {{"model.int8.onnx", "abc"}};
+  jobs_.events = {Event(1, v1::Job::SUCCEEDED)};
+  ASSERT_EQ(Run({"jobs", "replay", "jobs/9", "--server", address_}), 0) << err_;
+  EXPECT_EQ(out_, "same model.int8.onnx: sha256=abc\n");
+  ASSERT_EQ(jobs_.created.size(), 1u);
+  EXPECT_EQ(jobs_.created[0].job().spec().SerializeAsString(), jobs_.stored.spec().SerializeAsString());
+  jobs_.files["jobs/1"] = {{"model.int8.onnx", "def"}};
+  EXPECT_EQ(Run({"jobs", "replay", "jobs/9", "--server", address_}), 1);
+  EXPECT_THAT(out_, StartsWith("another model.int8.onnx: sha256=def jobs/9=abc"));
+  EXPECT_EQ(Run({"jobs", "replay", "jobs/9", "--server", address_, "--output", "json"}), 1);
+  EXPECT_THAT(out_, HasSubstr("\"same\": false"));
+}
+
+TEST_F(CommandLineTest, WhatCanNotBeRepeatedIsNotReplayed) {
+  EXPECT_EQ(Run({"jobs", "replay", "jobs/9", "--server", address_}), 2);
+  EXPECT_THAT(err_, HasSubstr("jobs/9: must have published a model.int8.onnx"));
+  jobs_.files["jobs/9"] = {{"model.int8.onnx", "abc"}};
+  ASSERT_EQ(Run({"jobs", "stop-training", "jobs/9", "--server", address_}), 0) << err_;
+  EXPECT_EQ(Run({"jobs", "replay", "jobs/9", "--server", address_}), 2);
+  EXPECT_THAT(err_, HasSubstr("stopped"));
+  EXPECT_TRUE(jobs_.created.empty());
+}
+
 TEST_F(CommandLineTest, WrongConfigIsFoundBeforeAnythingIsSent) {
   const std::string model = folder_.Write("m.onnx", "some bytes");
   const auto submit = [&](const std::string& flag, const std::string& value) {

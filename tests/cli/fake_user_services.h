@@ -66,6 +66,34 @@ class FakeJobService : public v1::JobService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest* request, v1::Job* response) override {
+    absl::MutexLock lock(&mutex_);
+    *response = stored;
+    response->set_name(request->name());
+    return grpc::Status::OK;
+  }
+  grpc::Status StopTraining(grpc::ServerContext*, const v1::StopTrainingRequest* request, v1::Job* response) override {
+    absl::MutexLock lock(&mutex_);
+    stored.set_stop_training_requested(true);
+    *response = stored;
+    response->set_name(request->name());
+    return grpc::Status::OK;
+  }
+  grpc::Status ListArtifacts(grpc::ServerContext*, const v1::ListArtifactsRequest* request,
+                             v1::ListArtifactsResponse* response) override {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [file, sha256] : files[request->parent()]) {
+      v1::Artifact& artifact = *response->add_artifacts();
+      artifact.set_name(request->parent() + "/artifacts/" + file);
+      artifact.set_blob("blobs/" + sha256);
+    }
+    return grpc::Status::OK;
+  }
+
+  // What GetJob gives, under the name that is asked for.
+  v1::Job stored;
+  // Sums of the files by job and name.
+  std::map<std::string, std::map<std::string, std::string>> files;
   std::vector<v1::WatchJobResponse> events;
   std::vector<int64_t> asked_after;
   std::vector<v1::CreateJobRequest> created;

@@ -82,6 +82,19 @@ def test_stopped_training_publishes_its_best_model(service, files, tmp_path):
     assert "StopTraining" in report["training"]["ended_early"]
     assert report["qat"]["metric"] == max(entry["metric"] for entry in report["training"]["evaluations"])
     assert onnxruntime.InferenceSession(str(tmp_path / "model.int8.onnx"), providers=["CPUExecutionProvider"])
+    # Where it ended hung on a moment, which nothing repeats.
+    assert "StopTraining" in service.cli("jobs", "replay", name, rc=2).stderr
+
+
+def test_replay_makes_the_same_file(service, files):
+    name = service.submit(files, "--set", "training.seed=5", steps=25)
+    service.wait_for(name, "SUCCEEDED", seconds=120)
+    replay = service.json("jobs", "replay", name)
+    assert replay["same"] and replay["sha256"] == replay["job_sha256"] and replay["replay"] != name
+    spec = [service.job(job)["spec"] for job in (name, replay["replay"])]
+    assert spec[0] == spec[1] and spec[0]["config"]["training"]["seed"] == "5"
+    failed = service.cli("jobs", "replay", "jobs/11111111-2222-4333-8444-555555555556", rc=2)
+    assert "no such job" in failed.stderr
 
 
 def test_two_workers_run_four_jobs_and_none_twice(service_with_two_workers, files):
