@@ -98,6 +98,14 @@ absl::Status RewriteSplit(Graph&, Node& node) {
   return absl::OkStatus();
 }
 
+// An attribute that is without effect in what the op's kernel takes, and unknown since.
+Rewrite Without(std::string attribute) {
+  return [attribute](Graph&, Node& node) {
+    node.attributes.erase(attribute);
+    return absl::OkStatus();
+  };
+}
+
 absl::Status RewriteTopK(Graph& graph, Node& node) {
   AppendInput(graph, node, 1, at::tensor({node.IntOr("k", 1)}, at::kLong), "k");
   node.attributes.erase("k");
@@ -145,6 +153,8 @@ const std::multimap<std::string, Change>& Changes() {
       {"Hardmax", {13, RewriteSoftmax}},
       {"TopK", {10, RewriteTopK}},
       {"Scatter", {11, RewriteScatter}},
+      {"BatchNormalization", {9, Without("spatial")}},
+      {"Dropout", {12, Without("ratio")}},
       {"Squeeze", {13, IntsToInput("axes", 1)}},
       {"Unsqueeze", {13, IntsToInput("axes", 1)}},
       {"ReduceSum", {13, IntsToInput("axes", 1)}},
@@ -192,6 +202,12 @@ absl::Status CheckSubgraphs(const Node& node, int64_t from, int64_t target) {
 }
 
 }  // namespace
+
+std::map<std::string, std::set<int64_t>> RewrittenOps() {
+  std::map<std::string, std::set<int64_t>> ops;
+  for (const auto& [op, change] : Changes()) ops[op].insert(change.before);
+  return ops;
+}
 
 absl::Status UpgradeOpset(Graph& graph, int64_t target) {
   const int64_t from = graph.opset();

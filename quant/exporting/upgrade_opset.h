@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <set>
+#include <string>
 
 #include "absl/status/status.h"
 #include "quant/graph/graph.h"
@@ -18,5 +21,8 @@ inline constexpr int64_t kInt4Opset = 21;
 /// which is kExportOpset or kInt4Opset. A graph of that opset or a newer one stays. UNIMPLEMENTED names a node that has no equal
 /// form.
 absl::Status UpgradeOpset(Graph& graph, int64_t target);
+
+/// Returns the ops that UpgradeOpset rewrites or refuses, by name, each with the opsets that changed its form.
+std::map<std::string, std::set<int64_t>> RewrittenOps();
 
 }  // namespace pactory::quant

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/version.h"
+#include "quant/exporting/upgrade_opset.h"
 #include "quant/onnx/import.h"
 #include "quant/ops/registry.h"
 #include "workers/trainer/commands.h"
@@ -43,8 +44,13 @@ void PrintJson() {
   for (const quant::OpDefinition* op : quant::AllOps()) names.insert(FullName(*op));
   const std::vector<std::string> gpus = GpuNames();
   const int64_t memory = gpus.empty() ? 0 : FirstGpuMemoryBytes();
-  const nlohmann::json capabilities = {
-      {"version", std::string(kVersion)}, {"ops", names}, {"gpus", gpus}, {"gpu_memory_bytes", memory}};
+  const nlohmann::json capabilities = {{"version", std::string(kVersion)},
+                                       {"ops", names},
+                                       {"rewritten_ops", quant::RewrittenOps()},
+                                       {"export_opsets", {quant::kExportOpset, quant::kInt4Opset}},
+                                       {"oldest_opset", quant::kOldestOpset},
+                                       {"gpus", gpus},
+                                       {"gpu_memory_bytes", memory}};
   std::cout << capabilities.dump() << "\n";
 }
 
@@ -55,7 +61,8 @@ void AddOpsCommand(CLI::App& app, int* exit_code) {
   auto markdown = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("ops", "List the ONNX ops that models may use");
   command->footer(
-      "Prints a Markdown table, or with --json what the agent tells the server: version, names of the ops, GPUs.\n\n"
+      "Prints a Markdown table, or with --json what the agent tells the server (version, names of the ops, GPUs), and the opsets that changed\n"
+      "the form of ops that are written at a newer opset than they had.\n\n"
       "Example:\n  pactory-trainer ops --json");
   CLI::Option* as_json = command->add_flag("--json", *json, "One line of JSON");
   command->add_flag("--markdown", *markdown, "A Markdown table (the default)")->excludes(as_json);

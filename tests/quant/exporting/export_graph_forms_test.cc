@@ -149,6 +149,18 @@ TEST(UpgradeOpsetTest, RoiAlignKeepsItsCoordinates) {
   ExpectSameMeaning(graph, {at::randn({1, 1, 8, 8})}, kInt4Opset);
 }
 
+TEST(UpgradeOpsetTest, AttributesWithoutEffectThatNewerOpsetsDoNotKnowAreLeftOut) {
+  Graph graph = Base(8);
+  for (const char* name : {"scale", "bias", "mean", "variance"}) graph.initializers[name] = at::ones({4});
+  graph.nodes = {MakeNode("BatchNormalization", {"input", "scale", "bias", "mean", "variance"}, "n"), MakeNode("Dropout", {"n"}, "output")};
+  graph.nodes[0].attributes["spatial"] = int64_t{1};
+  graph.nodes[0].attributes["epsilon"] = 1e-3f;
+  graph.nodes[1].attributes["ratio"] = 0.3f;
+  ASSERT_TRUE(UpgradeOpset(graph, kExportOpset).ok());
+  EXPECT_EQ(graph.nodes[0].attributes.size(), 1u);
+  EXPECT_TRUE(graph.nodes[1].attributes.empty());
+}
+
 TEST(UpgradeOpsetTest, NewerGraphsStay) {
   Graph graph = Base(17);
   Node softmax = MakeNode("Softmax", {"input"}, "output");
