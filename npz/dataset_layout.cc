@@ -5,14 +5,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 
 namespace pactory {
-namespace {
-
-std::string Text(const std::vector<int64_t>& dims) { return absl::StrCat("[", absl::StrJoin(dims, ","), "]"); }
-
-}  // namespace
 
 const ZipMember* FindArray(const std::vector<ZipMember>& members, absl::string_view name) {
   const auto found = std::find_if(members.begin(), members.end(), [&](const ZipMember& member) {
@@ -23,7 +17,7 @@ const ZipMember* FindArray(const std::vector<ZipMember>& members, absl::string_v
 
 absl::Status CheckSampleArray(const NpyHeader& x) {
   if (x.shape.empty() || x.shape[0] == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("array x must hold at least one sample: shape=", Text(x.shape)));
+    return absl::InvalidArgumentError(absl::StrCat("array x must hold at least one sample: shape=", ShapeText(x.shape)));
   }
   const bool byte = x.item_size == 1 && x.kind != NpyKind::kBool;
   if (byte || x.kind == NpyKind::kFloat) return absl::OkStatus();
@@ -33,14 +27,14 @@ absl::Status CheckSampleArray(const NpyHeader& x) {
 
 absl::Status CheckTargetArray(const NpyHeader& x, const NpyHeader& y) {
   if (!y.shape.empty() && y.shape[0] == x.shape[0] && y.kind == NpyKind::kFloat) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("an array of targets must hold floats, for each sample of x: x=", Text(x.shape),
-                                                 " y=", Text(y.shape), " dtype=", y.dtype));
+  return absl::InvalidArgumentError(absl::StrCat("an array of targets must hold floats, for each sample of x: x=", ShapeText(x.shape),
+                                                 " y=", ShapeText(y.shape), " dtype=", y.dtype));
 }
 
 absl::Status CheckLabelArray(const NpyHeader& x, const NpyHeader& y) {
   if ((y.shape.size() != 1 && y.shape.size() != 2) || y.shape[0] != x.shape[0]) {
     return absl::InvalidArgumentError(absl::StrCat("array y must have one label, or one row of them, for each sample of x: x=",
-                                                   Text(x.shape), " y=", Text(y.shape)));
+                                                   ShapeText(x.shape), " y=", ShapeText(y.shape)));
   }
   if (y.kind == NpyKind::kSigned || y.kind == NpyKind::kUnsigned) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("array y must hold integers: dtype=", y.dtype));

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "base/utf8.h"
@@ -74,6 +75,8 @@ absl::StatusOr<std::vector<int64_t>> ReadShape(absl::string_view field) {
 }
 
 }  // namespace
+
+std::string ShapeText(const std::vector<int64_t>& shape) { return absl::StrCat("[", absl::StrJoin(shape, ","), "]"); }
 
 absl::StatusOr<NpyHeader> ParseNpyHeader(absl::string_view start) {
   if (!absl::StartsWith(start, kMagic)) return absl::InvalidArgumentError("array must be in .npy format, with NumPy's mark at its start");

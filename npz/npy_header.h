@@ -29,6 +29,9 @@ struct NpyHeader {
   int64_t data_offset = 0;
 };
 
+/// "[2,3]", for messages.
+std::string ShapeText(const std::vector<int64_t>& shape);
+
 /// Parses the start of a file (versions 1 to 3). INVALID_ARGUMENT where it is damaged, big endian, in Fortran order or of a type
 /// that is no number.
 absl::StatusOr<NpyHeader> ParseNpyHeader(absl::string_view start);

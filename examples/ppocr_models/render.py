@@ -17,6 +17,7 @@ from PIL import Image
 TEXT_DIRECTION = pathlib.Path(__file__).resolve().parents[1] / "text_direction"
 sys.path.insert(0, str(TEXT_DIRECTION))
 import text_line  # noqa: E402
+from arguments import positive  # noqa: E402
 
 LINE_HEIGHT, LINE_WIDTH = 48, 320
 PAGE_SIZE = 320
@@ -105,13 +106,6 @@ def _stamp(args):
     return json.dumps([FORMAT_VERSION, args.lines, args.pages, args.seed, [s.stat().st_mtime_ns for s in sources]])
 
 
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, is {value}")
-    return value
-
-
 def main():
     parser = argparse.ArgumentParser(
         description="Renders Chinese and Latin text lines (train_lines.npz and eval_lines.npz: x uint8, N x 3 x 48 x 320, BGR; y "
@@ -120,13 +114,13 @@ def main():
         "word. The models want (x / 255 - 0.5) / 0.5.",
         epilog="example: render.py --model .cache/models/ch_PP-OCRv4_rec_infer.onnx --out .cache/ppocr")
     parser.add_argument("--model", type=pathlib.Path, required=True, help="recognition model, which carries the characters")
-    parser.add_argument("--lines", type=_positive, nargs=2, default=[2000, 600], metavar=("TRAIN", "EVAL"),
+    parser.add_argument("--lines", type=positive, nargs=2, default=[2000, 600], metavar=("TRAIN", "EVAL"),
                         help="default %(default)s")
-    parser.add_argument("--pages", type=_positive, nargs=2, default=[400, 100], metavar=("TRAIN", "EVAL"),
+    parser.add_argument("--pages", type=positive, nargs=2, default=[400, 100], metavar=("TRAIN", "EVAL"),
                         help="default %(default)s")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same images (default %(default)s)")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the four files")
-    parser.add_argument("--processes", type=_positive, default=os.cpu_count(), help="default: one per core")
+    parser.add_argument("--processes", type=positive, default=os.cpu_count(), help="default: one per core")
     args = parser.parse_args()
 
     outputs = [args.out / f"{split}_{kind}.npz" for split in SPLITS for kind in ("lines", "pages")]

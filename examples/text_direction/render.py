@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 import text_line
+from arguments import positive
 
 HEIGHT, WIDTH = 48, 192
 # PP-OCR pads with 0 after (x/255 - 0.5)/0.5, which is 127.5; 128 gives 0.004.
@@ -85,13 +86,6 @@ def _stamp(args):
     return json.dumps([FORMAT_VERSION, args.train, args.eval, args.seed, sources])
 
 
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, is {value}")
-    return value
-
-
 def main():
     parser = argparse.ArgumentParser(
         description="Renders Chinese and Latin text lines, half of them turned by 180 degrees, "
@@ -99,11 +93,11 @@ def main():
         "0 = upright, 1 = turned). The two files share no font and no word. The model wants "
         "(x / 255 - 0.5) / 0.5.",
         epilog="example: render.py --train 8000 --eval 2000 --seed 1 --out data")
-    parser.add_argument("--train", type=_positive, default=8000, help="training images (default %(default)s)")
-    parser.add_argument("--eval", type=_positive, default=2000, help="evaluation images (default %(default)s)")
+    parser.add_argument("--train", type=positive, default=8000, help="training images (default %(default)s)")
+    parser.add_argument("--eval", type=positive, default=2000, help="evaluation images (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same images (default %(default)s)")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the two files")
-    parser.add_argument("--processes", type=_positive, default=os.cpu_count(), help="default: one per core")
+    parser.add_argument("--processes", type=positive, default=os.cpu_count(), help="default: one per core")
     args = parser.parse_args()
 
     stamp_path = args.out / "render.stamp"

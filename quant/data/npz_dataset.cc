@@ -18,8 +18,6 @@
 namespace pactory::quant {
 namespace {
 
-std::string Text(const std::vector<int64_t>& dims) { return absl::StrCat("[", absl::StrJoin(dims, ","), "]"); }
-
 // An array and the memory behind it where it had to be inflated.
 struct LoadedArray {
   NpyArray array;
@@ -58,8 +56,8 @@ absl::Status CheckShape(const std::vector<int64_t>& shape, const ValueInfo& inpu
   if (shape.size() == 4 && input.dims.size() == 4 && input.dims[1] == shape[3]) {
     hint = "; channels come before height and width: transpose x by (0, 3, 1, 2)";
   }
-  return absl::InvalidArgumentError(absl::StrCat("array x must have the shape of the model's input: x=", Text(shape),
-                                                 " input=", Text(input.dims), " name=", input.name, hint));
+  return absl::InvalidArgumentError(absl::StrCat("array x must have the shape of the model's input: x=", ShapeText(shape),
+                                                 " input=", ShapeText(input.dims), " name=", input.name, hint));
 }
 
 absl::Status CheckFinite(const NpyArray& x, absl::string_view name) {
@@ -90,7 +88,7 @@ absl::Status CheckTarget(const NpyArray& array, absl::string_view name, int64_t 
   const std::vector<int64_t>& shape = array.header.shape;
   if (shape.empty() || shape[0] != samples) {
     return absl::InvalidArgumentError(absl::StrCat("array ", name, " must have one target for each sample of x: shape=",
-                                                   Text(shape), " samples=", samples));
+                                                   ShapeText(shape), " samples=", samples));
   }
   return CheckFinite(array, name);
 }

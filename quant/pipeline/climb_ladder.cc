@@ -67,7 +67,6 @@ class Ladder {
     if (OutOfSeconds()) return Skip(report, "the budget of seconds is spent");
     // A job that ends early has at least one file.
     const std::string ended = best_.has_value() ? TrainingEndReason(state_, LastTrainingTime(state_)) : "";
-    state_.answers.erase("qat");
     if (!ended.empty()) return Skip(report, ended);
     if (config.training().enabled() && !FitSteps(config)) return Skip(report, "the budget of steps is spent");
     if (!tried_.insert(ConfigToJson(config)).second) return Skip(report, "the same as an earlier rung");

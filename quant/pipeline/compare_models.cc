@@ -15,8 +15,11 @@ constexpr size_t kMaxFlips = 200;
 constexpr const char* kRows[] = {"fp32", "ptq", "qat_plain", "qat", "deployed"};
 
 absl::Status CompareRows(PipelineState& state) {
-  std::map<std::string, at::Tensor> right;
-  for (const auto& [row, answers] : state.answers) {
+  std::map<std::string, at::Tensor> rows = state.answers, right;
+  rows["fp32"] = state.fp32_answers;
+  // Without training there is no such row.
+  if (state.report.qat.has_value()) rows["qat"] = state.trained_answers;
+  for (const auto& [row, answers] : rows) {
     PACTORY_ASSIGN_OR_RETURN(right[row], state.metric.EqualAnswers(answers, ExpectedAnswers(state)));
   }
   for (size_t second = 1; second < std::size(kRows); ++second) {

@@ -55,7 +55,6 @@ absl::Status EvaluateFp32(PipelineState& state) {
     const absl::Status labels = CheckLabels(*dataset, classes, *path);
     if (!labels.ok()) return WithReason(labels, "BAD_DATA");
   }
-  state.answers["fp32"] = state.fp32_answers;
   PACTORY_ASSIGN_OR_RETURN(state.report.fp32, MeasureMetric(state, state.fp32_answers));
   state.meter.details().set_metric(state.report.fp32->share());
   const double least = state.config.gates().min_fp32_metric();

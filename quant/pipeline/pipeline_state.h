@@ -49,8 +49,7 @@ struct PipelineState {
   std::unique_ptr<Executor> fp32;
   std::optional<Checkpoint> resume;
 
-  /// Answers over the evaluation set by report row (`fp32`, `ptq`, `qat_plain`, `qat`, `deployed`), on the CPU, of the rows that were
-  /// measured here.
+  /// Answers over the evaluation set by report row (`ptq`, `qat_plain`, `deployed`), on the CPU, of the rows that were measured here.
   std::map<std::string, at::Tensor> answers;
 
   /// Set by EvaluateFp32: the answers of the whole evaluation set, and the outputs of its first samples.

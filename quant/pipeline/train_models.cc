@@ -244,7 +244,6 @@ absl::Status TrainModel(PipelineState& state) {
     state.report.trained_sqnr_db = SqnrDb(state.fp32_outputs, outputs);
     return absl::OkStatus();
   }
-  state.answers["qat"] = trained.answers;
   int64_t written = 0;
   TrainingRole role{.stage = "train",
                     .metric_prefix = "",

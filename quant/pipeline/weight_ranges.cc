@@ -170,7 +170,6 @@ absl::Status CheckWeightRanges(PipelineState& state) {
     }));
     state.trained = std::move(model);
     PACTORY_ASSIGN_OR_RETURN(state.trained_answers, AnswersOf(state, *state.trained, 0, 1));
-      state.answers["qat"] = state.trained_answers;
     if (state.report.qat.has_value()) {
       PACTORY_ASSIGN_OR_RETURN(state.report.qat, MeasureMetric(state, state.trained_answers));
     }

@@ -121,6 +121,7 @@ TEST(PresetsTest, EveryPresetIsValidAndDescribed) {
     FillDefaults(config);
     EXPECT_TRUE(ValidateConfig(config).ok()) << preset.name << ": " << ValidateConfig(config);
     EXPECT_GT(preset.description.size(), 20) << preset.name;
+    EXPECT_FALSE(ParseConfig(preset.description).ok()) << preset.name << ": the first line must be a comment: " << preset.description;
   }
 }
 

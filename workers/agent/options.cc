@@ -46,7 +46,7 @@ absl::StatusOr<AgentOptions> ParseAgentOptions(int argc, char** argv) {
   app.add_flag("--plaintext", plaintext, "No TLS, also to another host: the token travels readable")
       ->envname("PACTORY_PLAINTEXT");
   app.add_option("--cache-dir", options.cache_folder, "Folder of downloaded models and data")
-      ->envname("PACTORY_CACHE_DIR")
+      ->envname("PACTORY_BLOB_CACHE_DIR")
       ->required();
   app.add_option("--work-dir", options.work_folder, "Folder of running jobs; one agent at a time")
       ->envname("PACTORY_WORK_DIR")
