@@ -95,10 +95,9 @@ std::string ShapeText(const std::vector<int64_t>& dims) { return absl::StrCat("[
 
 }  // namespace
 
-absl::Status CheckOps(const v1::Model& model, const std::vector<v1::Worker>& workers) {
+absl::Status CheckOps(const v1::Model& model, const std::vector<v1::WorkerCapabilities>& workers) {
   std::set<std::string> supported;
-  for (const v1::Worker& worker : workers)
-    supported.insert(worker.capabilities().ops().begin(), worker.capabilities().ops().end());
+  for (const v1::WorkerCapabilities& worker : workers) supported.insert(worker.ops().begin(), worker.ops().end());
   if (supported.empty()) return absl::OkStatus();
   std::vector<std::string> missing;
   for (const v1::OpCount& op : model.ops()) {
@@ -144,7 +143,10 @@ absl::Status JobAdmission::Complete(const std::string& tenant_id, v1::JobSpec& s
 
   PACTORY_ASSIGN_OR_RETURN(const v1::Model model, models_.Get(tenant_id, model_id));
   PACTORY_ASSIGN_OR_RETURN(const StoredDataset train, datasets_.Get(tenant_id, train_id));
-  PACTORY_ASSIGN_OR_RETURN(const StoredDataset eval, datasets_.Get(tenant_id, eval_id));
+  StoredDataset eval = train;
+  if (eval_id != train_id) {
+    PACTORY_ASSIGN_OR_RETURN(eval, datasets_.Get(tenant_id, eval_id));
+  }
 
   // Before the defaults: what the user leaves out follows the data, what the user asks for must fit it.
   PACTORY_RETURN_IF_ERROR(CheckLabels(spec.config(), train.facts, eval.facts));
@@ -152,7 +154,7 @@ absl::Status JobAdmission::Complete(const std::string& tenant_id, v1::JobSpec& s
   PACTORY_RETURN_IF_ERROR(AsFieldOfJob(ValidateConfig(spec.config())));
   PACTORY_RETURN_IF_ERROR(CheckSampleShape("job.spec.train_dataset", model, train.facts));
   PACTORY_RETURN_IF_ERROR(CheckSampleShape("job.spec.eval_dataset", model, eval.facts));
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<v1::Worker> workers, workers_.ListLive());
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<v1::WorkerCapabilities> workers, workers_.LiveCapabilities());
   return CheckOps(model, workers);
 }
 

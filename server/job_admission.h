@@ -32,7 +32,7 @@ class JobAdmission {
 
 /// INVALID_ARGUMENT with reason `UNSUPPORTED_OP`, listing every op that none of the workers supports, with its nodes.
 /// OK where no worker has said what it supports.
-absl::Status CheckOps(const v1::Model& model, const std::vector<v1::Worker>& workers);
+absl::Status CheckOps(const v1::Model& model, const std::vector<v1::WorkerCapabilities>& workers);
 
 /// INVALID_ARGUMENT naming `field` where samples of this shape don't fit the model's only input; OK where either is
 /// unknown.

@@ -1,6 +1,9 @@
 #include "server/job_service.h"
 
+#include <spdlog/spdlog.h>
+
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -37,18 +40,23 @@ absl::Status JobService::Create(const std::string& tenant_id, const v1::CreateJo
   *job.mutable_spec() = request.job().spec();
   PACTORY_ASSIGN_OR_RETURN(const RequestKey key, MakeRequestKey(request.request_id(), job));
   PACTORY_RETURN_IF_ERROR(CheckText("job.display_name", job.display_name(), kMaxDisplayName));
-  PACTORY_ASSIGN_OR_RETURN(const std::optional<v1::Job> earlier, jobs_.FindByRequest(tenant_id, key));
-  if (earlier.has_value()) {
-    response = *earlier;
-    return absl::OkStatus();
-  }
-  PACTORY_RETURN_IF_ERROR(admission_.Complete(tenant_id, *job.mutable_spec()));
-  if (request.validate_only()) {
-    response = job;
+  const absl::Status admitted = admission_.Complete(tenant_id, *job.mutable_spec());
+  if (!admitted.ok() || request.validate_only()) {
+    // What was made under this request id stays the answer, whatever became of its model since.
+    PACTORY_ASSIGN_OR_RETURN(const std::optional<v1::Job> earlier, jobs_.FindByRequest(tenant_id, key));
+    if (!earlier.has_value()) PACTORY_RETURN_IF_ERROR(admitted);
+    response = earlier.value_or(job);
     return absl::OkStatus();
   }
   PACTORY_ASSIGN_OR_RETURN(response, jobs_.Create(tenant_id, job, key));
-  wakeups_.Signal(kQueueTopic);
+  wakeups_.BeginTurn(kQueueTopic);
+  if (!jobs_.WantsAnnouncement()) return absl::OkStatus();
+  const auto announce = [&jobs = jobs_] {
+    const absl::Status announced = jobs.Announce();
+    // Other servers look for themselves before long.
+    if (!announced.ok()) spdlog::warn("other servers were not told of new jobs: {}", std::string(announced.message()));
+  };
+  if (!context_.threads->TrySubmit(announce)) announce();
   return absl::OkStatus();
 }
 

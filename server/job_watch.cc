@@ -70,7 +70,7 @@ class JobWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse>,
 
   void Wait() {
     sources_.wakeups->WaitOnce(topic_, absl::Now() + kWatchPollEvery,
-                               [self = shared_from_this()] { self->Schedule(); });
+                               [self = shared_from_this()](int64_t) { self->Schedule(); });
   }
 
   void Run() {

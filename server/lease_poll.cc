@@ -41,7 +41,7 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
   // Keeps itself alive until gRPC is done with it.
   void Start() {
     self_ = shared_from_this();
-    if (!context_.threads->TrySubmit([self = shared_from_this()] { self->Try(); })) End(Overloaded());
+    if (!context_.threads->TrySubmit([self = shared_from_this()] { self->Try(0); })) End(Overloaded());
   }
 
   // The next try sees the cancel, and it comes within kLeasePollEvery.
@@ -49,26 +49,38 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
   void OnDone() override { self_.reset(); }
 
  private:
-  void Wait() {
-    sources_.wakeups->WaitOnce(kQueueTopic, std::min(deadline_, absl::Now() + kLeasePollEvery),
-                               [self = shared_from_this()] {
-                                 // The queue is full: workers are the first that can wait.
-                                 if (!self->context_.threads->TrySubmit([self] { self->Try(); })) self->Wait();
-                               });
+  void Wait(int64_t since) {
+    sources_.wakeups->WaitForTurn(
+        kQueueTopic, since, std::min(deadline_, absl::Now() + kLeasePollEvery), [self = shared_from_this()](int64_t turn) {
+          // The queue is full: workers are the first that can wait.
+          if (!self->context_.threads->TrySubmit([self, turn] { self->Try(turn); })) self->Wait(self->sources_.wakeups->Moment());
+        });
   }
 
-  void Try() {
-    if (grpc_context_->IsCancelled()) return End(absl::CancelledError("the client left"));
+  // `turn`: of the wakeup that led here.
+  void Try(int64_t turn) {
+    const int64_t since = sources_.wakeups->Moment();
     std::optional<v1::Lease> lease;
     const absl::Status status = call_.Guard([&]() -> absl::Status {
+      if (grpc_context_->IsCancelled()) return absl::CancelledError("the client left");
       PACTORY_RETURN_IF_ERROR(Begin());
       PACTORY_ASSIGN_OR_RETURN(lease, sources_.leases->Claim(worker_id_));
       return absl::OkStatus();
     });
-    if (!status.ok()) return End(status);
-    if (lease.has_value()) return Answer(*std::move(lease));
-    if (absl::Now() >= deadline_ || sources_.wakeups->stopping()) return End(absl::OkStatus());
-    Wait();
+    if (lease.has_value()) {
+      Answer(*std::move(lease));
+    } else if (!status.ok() || absl::Now() >= deadline_ || sources_.wakeups->stopping()) {
+      End(status);
+    } else {
+      Wait(since);
+    }
+    if (turn != 0) PassOn(turn);
+  }
+
+  // A turn may be for several jobs, or for one that only another worker can run. Where none is left it is over.
+  void PassOn(int64_t turn) {
+    const absl::StatusOr<bool> left = sources_.leases->AnyReady();
+    if (!left.ok() || *left) sources_.wakeups->PassOn(kQueueTopic, turn);
   }
 
   absl::Status Begin() {
@@ -78,7 +90,6 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
     if (wait_ < absl::ZeroDuration() || wait_ > kMaxWait) {
       return InvalidField("wait", absl::StrCat("must be 0 s to 60 s: ", absl::FormatDuration(wait_)));
     }
-    PACTORY_RETURN_IF_ERROR(sources_.workers->Touch(id));
     worker_id_ = std::move(id);
     return absl::OkStatus();
   }
@@ -88,7 +99,7 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
     if (grpc_context_->IsCancelled()) {
       // The worker left while the job was being leased: give it back now, not when the lease expires.
       const auto ref = ParseLease(lease.token());
-      if (ref.ok() && sources_.leases->Release(*ref).ok()) sources_.wakeups->Signal(kQueueTopic);
+      if (ref.ok() && sources_.leases->Release(*ref).ok()) sources_.wakeups->BeginTurn(kQueueTopic);
       return End(absl::CancelledError("the client left"));
     }
     spdlog::info("{} request={} leased {} to {} fence={}", kLease.name, call_.request_id(), job, worker_,

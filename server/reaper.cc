@@ -56,7 +56,7 @@ void Reaper::Tell(const ReapedJob& job) {
   if (job.state == v1::Job::CANCELLED) spdlog::info("reaper: {}, cancelled job ended: jobs/{}", why, job.id);
   parts_.metrics->AddReapedJob(job);
   parts_.wakeups->Signal(job.id);
-  if (job.state == v1::Job::PENDING) parts_.wakeups->Signal(kQueueTopic);
+  if (job.state == v1::Job::PENDING) parts_.wakeups->BeginTurn(kQueueTopic);
 }
 
 }  // namespace pactory

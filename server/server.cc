@@ -92,8 +92,8 @@ struct Server::Parts {
         listener(database->connection_string(), kJobChannel,
                  [this](const std::string& job) {
                    if (job.empty()) return wakeups.SignalAll();
+                   if (job == kJobsQueued) return wakeups.BeginTurn(kQueueTopic);
                    wakeups.Signal(job);
-                   wakeups.Signal(kQueueTopic);
                  }),
         reaper({.leases = &leases, .wakeups = &wakeups, .metrics = &metrics}, options.reap_every,
                options.preempt_after),

@@ -1,6 +1,7 @@
 #include "server/wakeups.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -19,12 +20,44 @@ Wakeups::~Wakeups() {
   timer_.join();
 }
 
-void Wakeups::WaitOnce(const std::string& topic, absl::Time due, std::function<void()> wake) {
+void Wakeups::WaitOnce(const std::string& topic, absl::Time due, Wake wake) {
+  WaitForTurn(topic, std::numeric_limits<int64_t>::max(), due, std::move(wake));
+}
+
+void Wakeups::WaitForTurn(const std::string& topic, int64_t since, absl::Time due, Wake wake) {
   absl::MutexLock lock(&mutex_);
+  const auto turn = newest_turn_.find(topic);
+  const bool missed = turn != newest_turn_.end() && turn->second > since;
   // The timer thread wakes it: a caller may hold locks that `wake` takes.
-  if (stopping_) due = absl::InfinitePast();
-  waiters_.emplace(topic, Waiter{due, std::move(wake)});
+  if (stopping_ || missed) due = absl::InfinitePast();
+  waiters_.emplace(topic, Waiter{due, std::move(wake), ++now_});
   changed_ = true;
+}
+
+int64_t Wakeups::Moment() const {
+  absl::MutexLock lock(&mutex_);
+  return now_;
+}
+
+void Wakeups::BeginTurn(const std::string& topic) {
+  int64_t turn = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    turn = newest_turn_[topic] = ++now_;
+  }
+  PassOn(topic, turn);
+}
+
+void Wakeups::PassOn(const std::string& topic, int64_t turn) {
+  Wake wake;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto first = waiters_.lower_bound(topic);
+    if (first == waiters_.end() || first->first != topic || first->second.since > turn) return;
+    wake = std::move(first->second.wake);
+    waiters_.erase(first);
+  }
+  wake(turn);
 }
 
 void Wakeups::Signal(const std::string& topic) {
@@ -49,7 +82,7 @@ bool Wakeups::stopping() const {
 }
 
 void Wakeups::WakeIf(const std::function<bool(const std::string&, const Waiter&)>& chosen) {
-  std::vector<std::function<void()>> woken;
+  std::vector<Wake> woken;
   {
     absl::MutexLock lock(&mutex_);
     for (auto it = waiters_.begin(); it != waiters_.end();) {
@@ -61,7 +94,7 @@ void Wakeups::WakeIf(const std::function<bool(const std::string&, const Waiter&)
       }
     }
   }
-  for (const auto& wake : woken) wake();
+  for (const Wake& wake : woken) wake(0);
 }
 
 void Wakeups::RunTimer() {

@@ -167,7 +167,7 @@ grpc::ServerUnaryReactor* WorkerService::ReleaseJob(grpc::CallbackServerContext*
     PACTORY_ASSIGN_OR_RETURN(const LeaseRef lease, ParseLease(request->lease()));
     PACTORY_RETURN_IF_ERROR(parts_.leases->Release(lease));
     parts_.wakeups->Signal(lease.job_id);
-    parts_.wakeups->Signal(kQueueTopic);
+    parts_.wakeups->BeginTurn(kQueueTopic);
     return absl::OkStatus();
   });
 }

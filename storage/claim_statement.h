@@ -17,31 +17,39 @@ inline constexpr char kLines[] = R"sql(line AS (
     ORDER BY r.tenant_id, r.worker_kind, r.memory_gib, r.priority, r.create_time, r.job_id LIMIT 1) next
 ))sql";
 
-/// SQL: the claim for worker $1 with a lease of $2; WITH RECURSIVE and kLines stand before it, a SELECT from `started`, `leased`
-/// and `share` after it.
+/// SQL, CTEs after kLines: the claim for worker $1 with a lease of $2; kChargeTheStart and kStart stand after it.
 ///
 /// One statement is one transaction: the job leaves the queue, starts, is leased and charged, or none of it. `fitting` keeps
 /// the lines that the worker can serve in the order of turns, `first` locks the first free job of the first line that has one.
+/// A worker of several slots claims only with $3, which says that its row is locked.
 inline constexpr char kClaimFirst[] = R"sql(
 , me AS MATERIALIZED (
-  SELECT w.gpu, w.job_memory_gib - (SELECT coalesce(sum(l.memory_gib), 0) FROM job_lease l WHERE l.worker_id = w.id) AS free_gib
+  SELECT w.gpu, w.slots = 1 OR $3::boolean AS ready,
+    w.job_memory_gib - (SELECT coalesce(sum(l.memory_gib), 0) FROM job_lease l WHERE l.worker_id = w.id) AS free_gib
   FROM worker w WHERE w.id = $1
+), seen AS (
+  UPDATE worker SET last_seen_time = now() WHERE id = $1 AND last_seen_time < now() - interval '5 s'
 ), fitting AS MATERIALIZED (
   SELECT line.*, coalesce(s.mean_seconds, 60) AS charged
   FROM line CROSS JOIN me JOIN tenant t ON t.id = line.tenant_id LEFT JOIN tenant_share s ON s.tenant_id = line.tenant_id
-  WHERE (line.worker_kind = 'ANY' OR (line.worker_kind = 'GPU') = me.gpu)
+  WHERE me.ready AND (line.worker_kind = 'ANY' OR (line.worker_kind = 'GPU') = me.gpu)
     AND (line.memory_gib = 0 OR line.memory_gib <= me.free_gib)
     AND (t.max_running IS NULL OR coalesce(s.running, 0) < t.max_running)
   ORDER BY coalesce(s.pass, 0), line.tenant_id, line.priority, line.create_time
 ), first AS MATERIALIZED (
-  SELECT free.job_id, fitting.charged FROM fitting CROSS JOIN LATERAL (
+  SELECT free.job_id, fitting.tenant_id, fitting.charged FROM fitting CROSS JOIN LATERAL (
     SELECT r.job_id FROM job_ready r
     WHERE r.tenant_id = fitting.tenant_id AND r.worker_kind = fitting.worker_kind AND r.memory_gib = fitting.memory_gib
       AND r.ready_time <= now()
     ORDER BY r.priority, r.create_time, r.job_id LIMIT 1 FOR UPDATE SKIP LOCKED) free
   LIMIT 1
-), taken AS (
-  DELETE FROM job_ready USING first WHERE job_ready.job_id = first.job_id RETURNING job_ready.job_id, first.charged
+), )sql";
+
+/// SQL, CTEs after kChargeTheStart: the job that was charged leaves the queue, is leased and starts.
+inline constexpr char kStart[] = R"sql(
+, taken AS (
+  DELETE FROM job_ready USING first, share
+  WHERE job_ready.job_id = first.job_id AND share.tenant_id = first.tenant_id RETURNING job_ready.job_id, first.charged
 ), started AS (
   UPDATE job SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, worker_id = $1::uuid,
     start_time = now(), progress = NULL
@@ -49,10 +57,10 @@ inline constexpr char kClaimFirst[] = R"sql(
 ), leased AS (
   INSERT INTO job_lease (job_id, fence, tenant_id, worker_id, lease_until, deadline_time, stall, stall_time, memory_gib, charged)
   SELECT id, fence, tenant_id, worker_id, now() + $2::interval, now() + deadline, stall, now() + stall, memory_gib, charged
-  FROM started RETURNING tenant_id, charged
+  FROM started
 ), logged AS (
   INSERT INTO job_event (job_id, kind, fence, worker_id) SELECT id, 'LEASED', fence, worker_id FROM started
-),
+)
 )sql";
 
 }  // namespace pactory

@@ -5,6 +5,8 @@
 #include <pqxx/pqxx>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "base/status_macros.h"
 #include "storage/connection_string.h"
 #include "storage/guard.h"
@@ -18,6 +20,9 @@ struct Database::Connection {
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     session.inhibit_reactivation(true);
 #pragma GCC diagnostic pop
+    // Prepared statements keep the plan of their first run, and the queue's tables grow from nothing to millions of
+    // rows meanwhile: by index, every plan is good at any size.
+    pqxx::nontransaction(session).exec("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off");
   }
 
   // An idle session has nothing to say: a readable socket means that the server has closed it.
@@ -53,6 +58,17 @@ Database::Database(std::string connection_string, const DatabaseOptions& options
 Database::~Database() = default;
 
 absl::Status Database::Query(absl::string_view name, Work work) { return Run(name, Mode::kStatement, work); }
+
+absl::Status Database::QueryOnce(absl::string_view name, Work work) {
+  bool sent = false;
+  const absl::Status status = Run(name, Mode::kStatement, [&](pqxx::transaction_base& statement) {
+    sent = true;
+    return work(statement);
+  });
+  if (!sent || ReasonOf(status) != "DATABASE_UNAVAILABLE") return status;
+  return absl::UnknownError(absl::StrCat(
+      "the database was lost during a statement, so it is unknown whether it was done: query=", name));
+}
 
 absl::Status Database::Transact(absl::string_view name, Work work) { return Run(name, Mode::kTransaction, work); }
 

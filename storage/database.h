@@ -39,6 +39,9 @@ class Database {
   /// Runs `work`, each statement on its own. For one statement, which is atomic by itself.
   absl::Status Query(absl::string_view name, Work work);
 
+  /// As Query, for a statement that must not be done twice: UNKNOWN where the database was lost while it ran.
+  absl::Status QueryOnce(absl::string_view name, Work work);
+
   /// Runs `work` in one transaction: committed when it returns OK, else rolled back. UNKNOWN where the database was
   /// lost during the commit.
   absl::Status Transact(absl::string_view name, Work work);

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "storage/blob_store.h"
 #include "storage/row_fields.h"
+#include "storage/statement.h"
 
 namespace pactory {
 namespace {
@@ -105,8 +106,8 @@ absl::StatusOr<StoredDataset> DatasetStore::Get(const std::string& tenant_id, co
   if (!IsUuid(id)) return DatasetNotFound(id);
   StoredDataset stored;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.get", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found =
-        statement.exec_params(absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.id = $2"), tenant_id, id);
+    static const std::string* const sql = new std::string(absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.id = $2"));
+    const pqxx::result found = Run(statement, {"dataset.get", sql->c_str()}, tenant_id, id);
     if (found.empty()) return DatasetNotFound(id);
     stored = DatasetOf(found[0]);
     return absl::OkStatus();

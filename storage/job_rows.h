@@ -18,12 +18,12 @@ inline constexpr char kJobColumns[] =
     "j.error_message, j.worker_id, " PACTORY_MICROS("j.create_time") ", " PACTORY_MICROS(
         "j.start_time") ", " PACTORY_MICROS("j.end_time") ", j.failed_attempts, j.stop_training, ";
 
-/// Place in its line of one job: jobs of its tenant with equal needs that come first. A range of the index, so bounded.
+/// Place in its line of a job j that is queued: jobs of its tenant with equal needs that come first. A range of the index, so
+/// bounded.
 inline constexpr char kQueuePosition[] =
-    "(SELECT count(*) FROM (SELECT 1 FROM job_ready me JOIN job_ready r ON r.tenant_id = me.tenant_id "
-    "AND r.worker_kind = me.worker_kind AND r.memory_gib = me.memory_gib "
-    "AND (r.priority, r.create_time, r.job_id) < (me.priority, me.create_time, me.job_id) "
-    "WHERE me.job_id = j.id LIMIT 10000) AS counted)";
+    "(SELECT count(*) FROM (SELECT 1 FROM job_ready r WHERE j.state = 'PENDING' AND r.tenant_id = j.tenant_id "
+    "AND r.worker_kind = j.worker_kind AND r.memory_gib = j.memory_gib "
+    "AND (r.priority, r.create_time, r.job_id) < (j.priority, j.create_time, j.id) LIMIT 10000) AS counted)";
 
 /// Returns the job of a row of kJobColumns and a position.
 absl::StatusOr<v1::Job> JobOf(const pqxx::row& row);

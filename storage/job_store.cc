@@ -9,25 +9,30 @@
 #include "base/status_macros.h"
 #include "storage/job_rows.h"
 #include "storage/start_estimate.h"
+#include "storage/statement.h"
 #include "storage/tenant_share.h"
 
 namespace pactory {
 namespace {
 
-// The model and the datasets are the tenant's own, or the job is not made.
+// The model and the datasets are the tenant's own, or the job is not made; for a tenant with a limit of queued jobs it is made
+// where $15 says that there is room.
 constexpr char kInsertJob[] = R"sql(
 WITH made AS (
   INSERT INTO job (tenant_id, display_name, spec, model_id, train_dataset_id, eval_dataset_id, priority, max_attempts,
                    deadline, request_id, request_sha256, stall, worker_kind, memory_gib)
   SELECT $1, $2, $3, m.id, t.id, e.id, $7, $8, $9::double precision * interval '1 second', nullif($10, '')::uuid, $11,
     coalesce(nullif($12::double precision, 0) * interval '1 second', interval '30 minutes'), $13::worker_kind, $14
-  FROM model m, dataset t, dataset e
+  FROM model m, dataset t, dataset e, tenant owner
   WHERE m.tenant_id = $1 AND m.id = $4 AND t.tenant_id = $1 AND t.id = $5 AND e.tenant_id = $1 AND e.id = $6
+    AND owner.id = $1 AND ($15::boolean OR owner.max_queued IS NULL)
   ON CONFLICT (tenant_id, request_id) DO NOTHING
-  RETURNING id, tenant_id, worker_kind, memory_gib, priority, create_time
+  RETURNING *
 ), queued AS (
   INSERT INTO job_ready (job_id, tenant_id, worker_kind, memory_gib, priority, create_time)
   SELECT id, tenant_id, worker_kind, memory_gib, priority, create_time FROM made
+), logged AS (
+  INSERT INTO job_event (job_id, kind, fence) SELECT id, 'CREATED', fence FROM made
 ), )sql";
 
 // Locks the row of a tenant that has a limit, so that two creates do not share its last place.
@@ -58,6 +63,14 @@ std::string SelectOne() {
                       ", j.request_sha256 FROM job j LEFT JOIN job_lease l ON l.job_id = j.id ");
 }
 
+// Of a row of kJobColumns, a position and kStartEstimate.
+absl::StatusOr<v1::Job> JobWithEstimateOf(const pqxx::row& row) {
+  constexpr int kEstimate = 16;
+  PACTORY_ASSIGN_OR_RETURN(v1::Job job, JobOf(row));
+  if (job.state() == v1::Job::PENDING) SetEstimatedStart(row, kEstimate, job);
+  return job;
+}
+
 absl::Status CheckQueueLimit(pqxx::transaction_base& transaction, const std::string& tenant_id) {
   const pqxx::result limited = transaction.exec_params(kQueueLimit, tenant_id);
   if (limited.empty()) return absl::OkStatus();
@@ -80,35 +93,58 @@ double SecondsOf(const google::protobuf::Duration& duration) {
   return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
 }
 
-void Notify(pqxx::transaction_base& transaction, const std::string& job_id) {
-  transaction.exec_params("SELECT pg_notify($1, $2)", kJobChannel, job_id);
+void Notify(pqxx::transaction_base& transaction, const std::string& payload) {
+  transaction.exec_params("SELECT pg_notify($1, $2)", kJobChannel, payload);
 }
 
 }  // namespace
 
 absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key) {
+  static const std::string* const sql = new std::string(absl::StrCat(
+      kInsertJob, kJoinTheLine, ", waiting AS (SELECT tenant_id, worker_kind, memory_gib FROM made), ",
+      SlotsForWaiting(), "SELECT ", kJobColumns, kQueuePosition, ", ", kStartEstimate,
+      "FROM made j CROSS JOIN (SELECT NULL::bytea AS progress) AS l"));
   const v1::JobSpec& spec = job.spec();
-  std::string id;
-  const absl::Status created = database_.Transact("job.create", [&](pqxx::transaction_base& transaction) {
-    PACTORY_RETURN_IF_ERROR(CheckQueueLimit(transaction, tenant_id));
-    const pqxx::result made =
-        transaction.exec_params(absl::StrCat(kInsertJob, kJoinTheLine, "SELECT id FROM made"), tenant_id, job.display_name(), BytesOf(spec), IdOf("models", spec.model()),
-                                IdOf("datasets", spec.train_dataset()), IdOf("datasets", spec.eval_dataset()),
-                                spec.priority(), spec.max_attempts(), SecondsOf(spec.deadline()), key.id, key.sha256,
-                                SecondsOf(spec.stall()), WorkerKindOf(spec.resources()), spec.resources().memory_gib());
-    if (made.empty()) return absl::OkStatus();
-    id = made[0][0].as<std::string>();
-    LogJobEvent(transaction, id, "CREATED");
-    Notify(transaction, id);
+  std::optional<v1::Job> made;
+  const auto insert = [&](pqxx::transaction_base& transaction, bool within_limit) -> absl::Status {
+    const pqxx::result rows =
+        Run(transaction, {"job.create", sql->c_str()}, tenant_id, job.display_name(), BytesOf(spec),
+            IdOf("models", spec.model()), IdOf("datasets", spec.train_dataset()), IdOf("datasets", spec.eval_dataset()),
+            spec.priority(), spec.max_attempts(), SecondsOf(spec.deadline()), key.id, key.sha256, SecondsOf(spec.stall()),
+            WorkerKindOf(spec.resources()), spec.resources().memory_gib(), within_limit);
+    if (rows.empty()) return absl::OkStatus();
+    PACTORY_ASSIGN_OR_RETURN(made, JobWithEstimateOf(rows[0]));
     return absl::OkStatus();
-  });
+  };
+  const auto insert_below_limit = [&](pqxx::transaction_base& statement) { return insert(statement, false); };
+  const auto insert_within_limit = [&](pqxx::transaction_base& transaction) -> absl::Status {
+    PACTORY_RETURN_IF_ERROR(CheckQueueLimit(transaction, tenant_id));
+    return insert(transaction, true);
+  };
+  // A call with a request id may be repeated when the database was lost on the way.
+  const bool repeatable = !key.id.empty();
+  PACTORY_RETURN_IF_ERROR(repeatable ? database_.Query("job.create", insert_below_limit)
+                                     : database_.QueryOnce("job.create", insert_below_limit));
+  if (made.has_value()) return *std::move(made);
+  const absl::Status created = repeatable ? database_.TransactRepeatable("job.create", insert_within_limit)
+                                          : database_.Transact("job.create", insert_within_limit);
   // The job that takes the last place may be this one, made by an earlier call.
   if (!created.ok() && !absl::IsResourceExhausted(created)) return created;
-  if (!id.empty()) return Get(tenant_id, id);
+  if (made.has_value()) return *std::move(made);
   PACTORY_ASSIGN_OR_RETURN(std::optional<v1::Job> earlier, FindByRequest(tenant_id, key));
   if (earlier.has_value()) return *std::move(earlier);
   PACTORY_RETURN_IF_ERROR(created);
   return WithReason(absl::NotFoundError("the job's model or a dataset was deleted meanwhile"), "NOT_FOUND");
+}
+
+bool JobStore::WantsAnnouncement() { return !announcing_.exchange(true); }
+
+absl::Status JobStore::Announce() {
+  announcing_ = false;
+  return database_.Query("job.announce", [](pqxx::transaction_base& statement) {
+    Notify(statement, kJobsQueued);
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::optional<v1::Job>> JobStore::FindByRequest(const std::string& tenant_id, const RequestKey& key) {
@@ -130,11 +166,13 @@ absl::StatusOr<v1::Job> JobStore::Get(const std::string& tenant_id, const std::s
   if (!IsUuid(id)) return JobNotFound(id);
   v1::Job job;
   PACTORY_RETURN_IF_ERROR(database_.Query("job.get", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found =
-        statement.exec_params(absl::StrCat(SelectOne(), "WHERE j.tenant_id = $1 AND j.id = $2"), tenant_id, id);
+    static const std::string* const sql = new std::string(absl::StrCat(
+        "WITH waiting AS (SELECT tenant_id, worker_kind, memory_gib FROM job WHERE id = $2 AND state = 'PENDING'), ",
+        SlotsForWaiting(), "SELECT ", kJobColumns, kQueuePosition, ", ", kStartEstimate,
+        "FROM job j LEFT JOIN job_lease l ON l.job_id = j.id WHERE j.tenant_id = $1 AND j.id = $2"));
+    const pqxx::result found = Run(statement, {"job.get", sql->c_str()}, tenant_id, id);
     if (found.empty()) return JobNotFound(id);
-    PACTORY_ASSIGN_OR_RETURN(job, JobOf(found[0]));
-    if (job.state() == v1::Job::PENDING) SetEstimatedStart(statement, id, job);
+    PACTORY_ASSIGN_OR_RETURN(job, JobWithEstimateOf(found[0]));
     return absl::OkStatus();
   }));
   return job;

@@ -2,6 +2,7 @@
 // Used by JobService and StatusService. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,8 +15,9 @@
 
 namespace pactory {
 
-/// Channel of PostgreSQL's NOTIFY that tells of new and cancelled jobs; the payload is the job's id.
+/// Channel of PostgreSQL's NOTIFY that tells of cancelled jobs, by their id, and of new ones, by kJobsQueued.
 inline constexpr char kJobChannel[] = "pactory_job";
+inline constexpr char kJobsQueued[] = "queued";
 
 /// The owner's side of the queue.
 class JobStore {
@@ -26,6 +28,11 @@ class JobStore {
   /// INVALID_ARGUMENT. NOT_FOUND where its model or a dataset is gone; RESOURCE_EXHAUSTED with reason `QUOTA_EXCEEDED` where
   /// the tenant has as many queued jobs as it may.
   absl::StatusOr<v1::Job> Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key);
+
+  /// Announce tells every server that jobs were queued since it ran last. WantsAnnouncement returns whether it has to be called, and
+  /// by this caller. Not part of Create: until its commit a notification keeps all others of the cluster from theirs.
+  bool WantsAnnouncement();
+  absl::Status Announce();
 
   /// Returns the job made by an earlier call with this key; nullopt where there was none.
   absl::StatusOr<std::optional<v1::Job>> FindByRequest(const std::string& tenant_id, const RequestKey& key);
@@ -47,6 +54,7 @@ class JobStore {
 
  private:
   Database& database_;
+  std::atomic<bool> announcing_ = false;
 };
 
 }  // namespace pactory

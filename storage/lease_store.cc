@@ -3,30 +3,35 @@
 #include <pqxx/pqxx>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
 #include "storage/claim_statement.h"
+#include "storage/end_statement.h"
 #include "storage/job_rows.h"
-#include "storage/tenant_share.h"
+#include "storage/statement.h"
 #include "storage/worker_store.h"
 
 namespace pactory {
 namespace {
 
+// One row for a worker that is known, its columns null but the last where there is no job for it.
 constexpr char kClaimed[] = R"sql(
 NULL::bigint, j.fence, mb.sha256, mb.size_bytes, tb.sha256, tb.size_bytes, t.format, eb.sha256, eb.size_bytes, e.format,
-cb.sha256, j.checkpoint_step, owner.max_running IS NULL OR share.running <= owner.max_running
-FROM started j CROSS JOIN share JOIN tenant owner ON owner.id = j.tenant_id LEFT JOIN job_lease l ON l.job_id = j.id
+cb.sha256, j.checkpoint_step, me.ready
+FROM me LEFT JOIN started j ON true CROSS JOIN (SELECT NULL::bytea AS progress) AS l
 LEFT JOIN model m ON m.id = j.model_id LEFT JOIN blob mb ON mb.id = m.blob_id
 LEFT JOIN dataset t ON t.id = j.train_dataset_id LEFT JOIN blob tb ON tb.id = t.blob_id
 LEFT JOIN dataset e ON e.id = j.eval_dataset_id LEFT JOIN blob eb ON eb.id = e.blob_id
 LEFT JOIN blob cb ON cb.id = j.checkpoint_blob_id)sql";
 
+constexpr Statement kAnyReady = {"lease.any_ready", "SELECT 1 FROM job_ready WHERE ready_time <= now() LIMIT 1"};
+
 // The worker's time of last contact is written at most every 5 s: it is for people.
-constexpr char kHeartbeat[] = R"sql(
+constexpr Statement kHeartbeat = {"lease.heartbeat", R"sql(
 WITH beat AS (
   UPDATE job_lease SET lease_until = now() + $3::interval, heartbeat_time = now(),
     stall_time = CASE WHEN progress IS DISTINCT FROM $4 THEN now() + stall ELSE stall_time END, progress = $4
@@ -35,10 +40,10 @@ WITH beat AS (
   UPDATE worker SET last_seen_time = now() FROM beat
   WHERE worker.id = beat.worker_id AND worker.last_seen_time < now() - interval '5 s'
 )
-SELECT job.state = 'CANCELLING', beat.preempted, job.stop_training FROM beat JOIN job ON job.id = beat.job_id)sql";
+SELECT job.state = 'CANCELLING', beat.preempted, job.stop_training FROM beat JOIN job ON job.id = beat.job_id)sql"};
 
 // The checkpoint before it is put down for removal.
-constexpr char kCheckpoint[] = R"sql(
+constexpr Statement kCheckpoint = {"lease.checkpoint", R"sql(
 WITH held AS (
   SELECT job_id, tenant_id FROM job_lease WHERE job_id = $1 AND fence = $2 FOR UPDATE
 ), former AS (
@@ -52,55 +57,33 @@ WITH held AS (
   SELECT former.blob_id FROM former JOIN changed ON changed.id = former.id WHERE former.blob_id <> changed.blob_id
   ON CONFLICT (blob_id) DO UPDATE SET time = now()
 )
-SELECT id FROM changed)sql";
+SELECT id FROM changed)sql"};
 
-constexpr char kDropLease[] =
-    "DELETE FROM job_lease WHERE job_id = $1 AND fence = $2 RETURNING tenant_id, progress, charged, preempted";
+constexpr Statement kTenantOf = {"lease.tenant", "SELECT tenant_id FROM job_lease WHERE job_id = $1 AND fence = $2"};
 
-// Locked until the commit, so that a cancel comes before the outcome is decided or finds the job ended. The lease's row
-// is always taken before the job's; the other order could deadlock.
-constexpr char kHoldJob[] = R"sql(
-SELECT state = 'CANCELLING', lost_attempts, failed_attempts, max_attempts, batch_halved, spec, worker_id::text
-FROM job WHERE id = $1 AND fence = $2 AND state IN ('RUNNING', 'CANCELLING') FOR UPDATE)sql";
+// What OutcomeOf goes by.
+#define PACTORY_ENDING_JOB \
+  "j.state, j.lost_attempts, j.failed_attempts, j.max_attempts, j.batch_halved, j.spec, j.worker_id, l.preempted "
 
-constexpr char kEndAttempt[] = R"sql(
-UPDATE job SET state = $3::job_state, progress = $4,
-  error_reason = CASE WHEN $3 = 'FAILED' THEN $5 END, error_message = CASE WHEN $3 = 'FAILED' THEN nullif($6, '') END,
-  lost_attempts = lost_attempts + $7::integer, failed_attempts = failed_attempts + $8::integer,
-  end_time = CASE WHEN $3 <> 'PENDING' THEN now() END
-WHERE id = $1 AND fence = $2 AND state IN ('RUNNING', 'CANCELLING')
-RETURNING extract(epoch FROM now() - start_time))sql";
+constexpr Statement kLook = {"lease.look", "SELECT " PACTORY_ENDING_JOB
+                                           "FROM job_lease l JOIN job j ON j.id = l.job_id AND j.fence = l.fence "
+                                           "WHERE l.job_id = $1 AND l.fence = $2"};
 
-// An ended job resumes nothing, and one with another batch starts anew.
-constexpr char kDropCheckpoint[] = R"sql(
-WITH former AS (
-  SELECT id, checkpoint_blob_id AS blob_id FROM job WHERE id = $1 AND checkpoint_blob_id IS NOT NULL
-), dropped AS (
-  UPDATE job SET checkpoint_blob_id = NULL, checkpoint_step = NULL FROM former WHERE job.id = former.id
-)
-INSERT INTO superseded_checkpoint (blob_id) SELECT blob_id FROM former
-ON CONFLICT (blob_id) DO UPDATE SET time = now())sql";
+constexpr char kNotWhole[] = R"sql(
+SELECT a.name, a.sha256 FROM job_lease l CROSS JOIN unnest($3::text[], $4::text[]) AS a (name, sha256)
+WHERE l.job_id = $1 AND l.fence = $2 AND NOT EXISTS (
+  SELECT 1 FROM blob b WHERE b.tenant_id = l.tenant_id AND b.sha256 = a.sha256 AND b.complete_time IS NOT NULL) LIMIT 1)sql";
 
-// With jitter, so that the jobs of a host that failed do not come back together.
-constexpr char kRequeue[] = R"sql(
-INSERT INTO job_ready (job_id, tenant_id, worker_kind, memory_gib, priority, create_time, ready_time)
-SELECT id, tenant_id, worker_kind, memory_gib, priority, create_time, now() + $2::interval * (0.5 + random() / 2)
-FROM job WHERE id = $1)sql";
-
-constexpr char kPublish[] = R"sql(
-INSERT INTO artifact (job_id, name, fence, blob_id, media_type)
-SELECT $1, $3, $2, blob.id, $6 FROM blob
-WHERE blob.tenant_id = $4 AND blob.sha256 = $5 AND blob.complete_time IS NOT NULL RETURNING job_id)sql";
-
-// The conditions are looked at again when a row is locked: a heartbeat that came first keeps its lease.
+// The conditions are looked at again when a row is locked: a heartbeat that came first keeps its lease. By tenant, so that two
+// reapers lock the tenants' shares in one order.
 constexpr char kReap[] = R"sql(
-WITH expired AS (
-  SELECT job_id, fence FROM job_lease
+WITH expired AS MATERIALIZED (
+  SELECT * FROM job_lease
   WHERE lease_until < now() OR stall_time < now() OR deadline_time + $1::interval < now()
   ORDER BY lease_until LIMIT 100 FOR UPDATE SKIP LOCKED
 )
-DELETE FROM job_lease l USING expired x WHERE l.job_id = x.job_id AND l.fence = x.fence
-RETURNING l.job_id, l.fence, l.progress, l.lease_until < now(), l.stall_time < now(), l.tenant_id, l.charged)sql";
+SELECT )sql" PACTORY_ENDING_JOB R"sql(, l.job_id, l.fence, l.lease_until < now(), l.stall_time < now()
+FROM expired l JOIN job j ON j.id = l.job_id AND j.fence = l.fence ORDER BY l.tenant_id)sql";
 
 // Whatever could have run out while no heartbeat got through.
 constexpr char kExtendAll[] = R"sql(
@@ -154,7 +137,7 @@ AttemptEnd EndOf(const v1::FinishJobRequest& request) {
 }
 
 absl::StatusOr<EndingJob> EndingJobOf(const pqxx::row& row) {
-  EndingJob job = {.cancelling = row[0].as<bool>(),
+  EndingJob job = {.cancelling = row[0].as<std::string>() == "CANCELLING",
                    .lost_attempts = row[1].as<int>(),
                    .failed_attempts = row[2].as<int>(),
                    .max_attempts = row[3].as<int>(),
@@ -174,72 +157,101 @@ absl::Status CheckEndedBefore(pqxx::transaction_base& transaction, const LeaseRe
   return same.empty() ? LeaseLost(lease) : absl::OkStatus();
 }
 
-absl::Status Publish(pqxx::transaction_base& transaction, const LeaseRef& lease, const std::string& tenant_id,
-                     const google::protobuf::RepeatedPtrField<v1::Artifact>& artifacts) {
+// The columns of artifacts as parameters.
+struct ArtifactArrays {
+  std::string names;
+  std::string sha256s;
+  std::string media_types;
+};
+
+ArtifactArrays ArraysOf(const google::protobuf::RepeatedPtrField<v1::Artifact>& artifacts) {
+  std::vector<std::string> names;
+  std::vector<std::string> sha256s;
+  std::vector<std::string> media_types;
   for (const v1::Artifact& artifact : artifacts) {
-    const pqxx::result published = transaction.exec_params(kPublish, lease.job_id, lease.fence, artifact.name(), tenant_id,
-                                                           IdOf("blobs", artifact.blob()), artifact.media_type());
-    if (published.empty()) {
-      return WithReason(
-          absl::FailedPreconditionError(absl::StrCat(
-              "the artifact's blob must be uploaded first: artifact=", artifact.name(), " ", artifact.blob())),
-          "BLOB_MISSING");
-    }
+    names.push_back(artifact.name());
+    sha256s.push_back(IdOf("blobs", artifact.blob()));
+    media_types.push_back(artifact.media_type());
   }
-  return absl::OkStatus();
+  return {.names = ArrayOf(names), .sha256s = ArrayOf(sha256s), .media_types = ArrayOf(media_types)};
 }
 
-// Brings the job of a dropped lease where `outcome` says; returns how long the attempt ran.
-absl::StatusOr<absl::Duration> EndAttempt(pqxx::transaction_base& transaction, const LeaseRef& lease,
-                                          const v1::Progress& progress, const JobOutcome& outcome) {
-  const pqxx::result ended = transaction.exec_params(
-      kEndAttempt, lease.job_id, lease.fence, v1::Job::State_Name(outcome.state), BytesOf(progress),
-      outcome.error.reason(), outcome.error.message(), outcome.lost, outcome.failed);
-  if (ended.empty()) return LeaseLost(lease);
-  if (outcome.halved.has_value()) {
-    transaction.exec_params0("UPDATE job SET spec = $2, batch_halved = true WHERE id = $1", lease.job_id,
-                             BytesOf(*outcome.halved));
-  }
-  if (outcome.state != v1::Job::PENDING || outcome.halved.has_value()) {
-    transaction.exec_params0(kDropCheckpoint, lease.job_id);
-  }
-  if (outcome.state == v1::Job::PENDING) transaction.exec_params0(kRequeue, lease.job_id, IntervalOf(outcome.wait));
-  LogJobEvent(transaction, lease.job_id, outcome.event, outcome.detail);
+absl::Status CheckArtifactsAreWhole(pqxx::transaction_base& transaction, const LeaseRef& lease,
+                                    const ArtifactArrays& artifacts) {
+  const pqxx::result missing =
+      transaction.exec_params(kNotWhole, lease.job_id, lease.fence, artifacts.names, artifacts.sha256s);
+  if (missing.empty()) return absl::OkStatus();
+  return WithReason(absl::FailedPreconditionError(absl::StrCat("the artifact's blob must be uploaded first: artifact=",
+                                                               missing[0][0].as<std::string>(), " blobs/",
+                                                               missing[0][1].as<std::string>())),
+                    "BLOB_MISSING");
+}
+
+// Brings a leased job, seen as `job`, where `outcome` says; returns how long the attempt ran, nullopt where nothing was
+// changed.
+std::optional<absl::Duration> EndAttempt(pqxx::transaction_base& transaction, const LeaseRef& lease,
+                                         const EndingJob& job, const JobOutcome& outcome,
+                                         const ArtifactArrays& artifacts) {
+  static const std::string* const sql =
+      new std::string(absl::StrCat(kEndAttempt, kSettleTheEnd, "SELECT ran FROM ended"));
+  const std::string halved =
+      outcome.halved.has_value() ? "\\x" + absl::BytesToHexString(outcome.halved->SerializeAsString()) : "";
+  const pqxx::result ended =
+      Run(transaction, {"lease.end", sql->c_str()}, lease.job_id, lease.fence, job.cancelling ? "CANCELLING" : "RUNNING",
+          v1::Job::State_Name(outcome.state), outcome.error.reason(), outcome.error.message(), outcome.lost,
+          outcome.failed, halved.empty() ? nullptr : halved.c_str(), IntervalOf(outcome.wait), outcome.event,
+          outcome.detail, artifacts.names, artifacts.sha256s, artifacts.media_types);
+  if (ended.empty()) return std::nullopt;
   return absl::Seconds(ended[0][0].as<double>());
+}
+
+// Asks for the next job of a worker; `locked` says that its row is.
+absl::StatusOr<pqxx::row> ClaimFirst(pqxx::transaction_base& transaction, const std::string& worker_id,
+                                     absl::Duration term, bool locked) {
+  static const std::string* const sql = new std::string(
+      absl::StrCat("WITH RECURSIVE ", kLines, kClaimFirst, kChargeTheStart, kStart, "SELECT ", kJobColumns, kClaimed));
+  const pqxx::result claimed = Run(transaction, {"lease.claim", sql->c_str()}, worker_id, IntervalOf(term), locked);
+  if (claimed.empty()) return WorkerUnknown(worker_id);
+  return claimed[0];
 }
 
 }  // namespace
 
 absl::StatusOr<std::optional<v1::Lease>> LeaseStore::Claim(const std::string& worker_id) {
   std::optional<v1::Lease> lease;
-  bool over_limit = false;
-  const absl::Status status =
-      database_.TransactRepeatable("lease.claim", [&](pqxx::transaction_base& transaction) -> absl::Status {
-        const pqxx::result worker = transaction.exec_params("SELECT slots FROM worker WHERE id = $1", worker_id);
-        if (worker.empty()) return WorkerUnknown(worker_id);
-        // Two slots of one worker must not both count on its last memory.
-        if (worker[0][0].as<int>() > 1) {
-          transaction.exec_params("SELECT 1 FROM worker WHERE id = $1 FOR NO KEY UPDATE", worker_id);
-        }
-        const pqxx::result claimed = transaction.exec_params(
-            absl::StrCat("WITH RECURSIVE ", kLines, kClaimFirst, kChargeTheStart, "SELECT ", kJobColumns, kClaimed), worker_id, IntervalOf(term_));
-        if (claimed.empty()) return absl::OkStatus();
-        over_limit = !claimed[0][27].as<bool>();
-        if (over_limit) return absl::AbortedError("another claim took the tenant's last place");
-        PACTORY_ASSIGN_OR_RETURN(lease, LeaseOf(claimed[0]));
-        return absl::OkStatus();
-      });
-  // Rolled back: the job stands in the queue as before, and the next look at it sees the tenant at its limit.
-  if (over_limit) return std::nullopt;
-  PACTORY_RETURN_IF_ERROR(status);
+  bool ready = true;
+  const auto claim = [&](pqxx::transaction_base& transaction, bool locked) -> absl::Status {
+    PACTORY_ASSIGN_OR_RETURN(const pqxx::row row, ClaimFirst(transaction, worker_id, term_, locked));
+    ready = row[27].as<bool>();
+    if (row[0].is_null()) return absl::OkStatus();
+    PACTORY_ASSIGN_OR_RETURN(lease, LeaseOf(row));
+    return absl::OkStatus();
+  };
+  PACTORY_RETURN_IF_ERROR(database_.Query(
+      "lease.claim", [&](pqxx::transaction_base& statement) { return claim(statement, false); }));
+  if (ready) return lease;
+  // Two slots of one worker must not both count on its last memory.
+  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("lease.claim", [&](pqxx::transaction_base& transaction) {
+    transaction.exec_params("SELECT 1 FROM worker WHERE id = $1 FOR NO KEY UPDATE", worker_id);
+    return claim(transaction, true);
+  }));
   return lease;
+}
+
+absl::StatusOr<bool> LeaseStore::AnyReady() {
+  bool any = false;
+  PACTORY_RETURN_IF_ERROR(database_.Query("lease.any_ready", [&](pqxx::transaction_base& statement) {
+    any = !Run(statement, kAnyReady).empty();
+    return absl::OkStatus();
+  }));
+  return any;
 }
 
 absl::StatusOr<v1::HeartbeatResponse> LeaseStore::Heartbeat(const LeaseRef& lease, const v1::Progress& progress) {
   v1::HeartbeatResponse response;
   PACTORY_RETURN_IF_ERROR(database_.Query("lease.heartbeat", [&](pqxx::transaction_base& statement) -> absl::Status {
     const pqxx::result beat =
-        statement.exec_params(kHeartbeat, lease.job_id, lease.fence, IntervalOf(term_), BytesOf(progress));
+        Run(statement, kHeartbeat, lease.job_id, lease.fence, IntervalOf(term_), BytesOf(progress));
     if (beat.empty()) return LeaseLost(lease);
     response.set_cancel_requested(beat[0][0].as<bool>());
     response.set_release_requested(beat[0][1].as<bool>());
@@ -252,8 +264,7 @@ absl::StatusOr<v1::HeartbeatResponse> LeaseStore::Heartbeat(const LeaseRef& leas
 absl::StatusOr<std::string> LeaseStore::TenantOf(const LeaseRef& lease) {
   std::string tenant_id;
   PACTORY_RETURN_IF_ERROR(database_.Query("lease.tenant", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result held = statement.exec_params("SELECT tenant_id FROM job_lease WHERE job_id = $1 AND fence = $2",
-                                                    lease.job_id, lease.fence);
+    const pqxx::result held = Run(statement, kTenantOf, lease.job_id, lease.fence);
     if (held.empty()) return LeaseLost(lease);
     tenant_id = held[0][0].as<std::string>();
     return absl::OkStatus();
@@ -264,7 +275,7 @@ absl::StatusOr<std::string> LeaseStore::TenantOf(const LeaseRef& lease) {
 absl::Status LeaseStore::CommitCheckpoint(const LeaseRef& lease, const std::string& sha256, int64_t step) {
   const absl::Status committed =
       database_.Query("lease.checkpoint", [&](pqxx::transaction_base& statement) -> absl::Status {
-        const pqxx::result changed = statement.exec_params(kCheckpoint, lease.job_id, lease.fence, sha256, step);
+        const pqxx::result changed = Run(statement, kCheckpoint, lease.job_id, lease.fence, sha256, step);
         return changed.empty() ? absl::NotFoundError("") : absl::OkStatus();
       });
   if (!absl::IsNotFound(committed)) return committed;
@@ -285,39 +296,42 @@ absl::StatusOr<FinishedJob> LeaseStore::Finish(const LeaseRef& lease, const v1::
 absl::StatusOr<FinishedJob> LeaseStore::End(const LeaseRef& lease, AttemptEnd end,
                                             const v1::FinishJobRequest& request) {
   FinishedJob finished;
-  PACTORY_RETURN_IF_ERROR(
-      database_.TransactRepeatable("lease.end", [&](pqxx::transaction_base& transaction) -> absl::Status {
-        finished = FinishedJob();
-        const pqxx::result dropped = transaction.exec_params(kDropLease, lease.job_id, lease.fence);
-        if (dropped.empty()) {
-          return end == AttemptEnd::kReleased ? LeaseLost(lease) : CheckEndedBefore(transaction, lease, end);
+  PACTORY_RETURN_IF_ERROR(database_.Query("lease.end", [&](pqxx::transaction_base& statement) -> absl::Status {
+    // What changes a job under its lease is a cancel, and there is one: what the second look finds stays. Of a success only a
+    // cancel makes another outcome, so its first try needs no look.
+    for (int look = end == AttemptEnd::kSucceeded ? 0 : 1; look <= 2; ++look) {
+      EndingJob job;
+      bool preempted = false;
+      if (look > 0) {
+        const pqxx::result looked = Run(statement, kLook, lease.job_id, lease.fence);
+        if (looked.empty()) {
+          return end == AttemptEnd::kReleased ? LeaseLost(lease) : CheckEndedBefore(statement, lease, end);
         }
-        v1::Progress progress;
-        ParseBytes(dropped[0][1], progress);
-        const pqxx::result held = transaction.exec_params(kHoldJob, lease.job_id, lease.fence);
-        if (held.empty()) return LeaseLost(lease);
-        PACTORY_ASSIGN_OR_RETURN(const EndingJob job, EndingJobOf(held[0]));
-        if (end == AttemptEnd::kCancelled && !job.cancelling) {
-          return WithReason(
-              absl::FailedPreconditionError(absl::StrCat(
-                  "a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/", lease.job_id)),
-              "NOT_CANCELLED");
-        }
-        JobOutcome outcome = OutcomeOf(end, request.failed(), job, retry_wait_);
-        if (outcome.event == "RELEASED" && dropped[0][3].as<bool>()) outcome.event = "PREEMPTED";
-        if (outcome.state == v1::Job::SUCCEEDED || outcome.state == v1::Job::FAILED) {
-          const auto& artifacts =
-              outcome.state == v1::Job::SUCCEEDED ? request.succeeded().artifacts() : request.failed_artifacts();
-          PACTORY_RETURN_IF_ERROR(Publish(transaction, lease, dropped[0][0].as<std::string>(), artifacts));
-        }
-        PACTORY_ASSIGN_OR_RETURN(finished.ran, EndAttempt(transaction, lease, progress, outcome));
-        SettleShares(transaction, {{.tenant_id = dropped[0][0].as<std::string>(),
-                                    .charged = dropped[0][2].as<double>(),
-                                    .ran = absl::ToDoubleSeconds(finished.ran)}});
-        finished.state = outcome.state;
-        if (outcome.event == "RETRIED") finished.retried = FailureClassOf(request.failed().reason());
-        return absl::OkStatus();
-      }));
+        PACTORY_ASSIGN_OR_RETURN(job, EndingJobOf(looked[0]));
+        preempted = looked[0][7].as<bool>();
+      }
+      if (end == AttemptEnd::kCancelled && !job.cancelling) {
+        return WithReason(
+            absl::FailedPreconditionError(absl::StrCat(
+                "a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/", lease.job_id)),
+            "NOT_CANCELLED");
+      }
+      JobOutcome outcome = OutcomeOf(end, request.failed(), job, retry_wait_);
+      if (outcome.event == "RELEASED" && preempted) outcome.event = "PREEMPTED";
+      const ArtifactArrays artifacts = outcome.state == v1::Job::SUCCEEDED ? ArraysOf(request.succeeded().artifacts())
+                                       : outcome.state == v1::Job::FAILED  ? ArraysOf(request.failed_artifacts())
+                                                                           : ArraysOf({});
+      const std::optional<absl::Duration> ran = EndAttempt(statement, lease, job, outcome, artifacts);
+      if (!ran.has_value()) {
+        if (look > 0) PACTORY_RETURN_IF_ERROR(CheckArtifactsAreWhole(statement, lease, artifacts));
+        continue;
+      }
+      finished = {.state = outcome.state, .ran = *ran};
+      if (outcome.event == "RETRIED") finished.retried = FailureClassOf(request.failed().reason());
+      return absl::OkStatus();
+    }
+    return LeaseLost(lease);
+  }));
   return finished;
 }
 
@@ -330,25 +344,17 @@ absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap() {
         // From here on now() stands. A database that took long to come this far answered no heartbeat either.
         transaction.exec1("SELECT now()");
         if (absl::Now() - start > term_ / 4) return absl::UnavailableError("the database stood still");
-        std::vector<EndedAttempt> ended;
         for (const auto& row : transaction.exec_params(kReap, IntervalOf(term_))) {
-          const LeaseRef lease = {row[0].as<std::string>(), row[1].as<int64_t>()};
-          v1::Progress progress;
-          ParseBytes(row[2], progress);
-          const AttemptEnd end = row[3].as<bool>()   ? AttemptEnd::kWorkerLost
-                                 : row[4].as<bool>() ? AttemptEnd::kStalled
-                                                     : AttemptEnd::kOverDeadline;
-          const pqxx::result held = transaction.exec_params(kHoldJob, lease.job_id, lease.fence);
-          if (held.empty()) continue;
-          PACTORY_ASSIGN_OR_RETURN(const EndingJob job, EndingJobOf(held[0]));
+          const LeaseRef lease = {row[8].as<std::string>(), row[9].as<int64_t>()};
+          const AttemptEnd end = row[10].as<bool>()   ? AttemptEnd::kWorkerLost
+                                 : row[11].as<bool>() ? AttemptEnd::kStalled
+                                                      : AttemptEnd::kOverDeadline;
+          PACTORY_ASSIGN_OR_RETURN(const EndingJob job, EndingJobOf(row));
           const JobOutcome outcome = OutcomeOf(end, v1::JobError(), job, retry_wait_);
-          PACTORY_ASSIGN_OR_RETURN(const absl::Duration ran, EndAttempt(transaction, lease, progress, outcome));
-          ended.push_back({.tenant_id = row[5].as<std::string>(),
-                           .charged = row[6].as<double>(),
-                           .ran = absl::ToDoubleSeconds(ran)});
+          // Where a cancel came in between, the next scan sees it.
+          if (!EndAttempt(transaction, lease, job, outcome, ArraysOf({})).has_value()) continue;
           reaped.push_back({.id = lease.job_id, .end = end, .state = outcome.state, .detail = outcome.detail});
         }
-        SettleShares(transaction, ended);
         return absl::OkStatus();
       }));
   return reaped;
@@ -357,7 +363,8 @@ absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap() {
 absl::StatusOr<std::vector<std::string>> LeaseStore::Preempt(absl::Duration waited) {
   std::vector<std::string> jobs;
   PACTORY_RETURN_IF_ERROR(database_.Query("lease.preempt", [&](pqxx::transaction_base& statement) {
-    for (const auto& row : statement.exec_params(absl::StrCat("WITH RECURSIVE ", kLines, kPreempt), IntervalOf(waited))) jobs.push_back(row[0].as<std::string>());
+    const std::string sql = absl::StrCat("WITH RECURSIVE ", kLines, kPreempt);
+    for (const auto& row : statement.exec_params(sql, IntervalOf(waited))) jobs.push_back(row[0].as<std::string>());
     return absl::OkStatus();
   }));
   return jobs;

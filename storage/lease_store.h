@@ -52,6 +52,9 @@ class LeaseStore {
   /// age. nullopt where there is none. NOT_FOUND for a worker that is not registered.
   absl::StatusOr<std::optional<v1::Lease>> Claim(const std::string& worker_id);
 
+  /// Returns whether a job stands in the queue that might be leased now, by whichever worker.
+  absl::StatusOr<bool> AnyReady();
+
   /// Extends a lease and stores progress, which keeps the job from counting as stalled where it is new; returns whether
   /// the job is to be ended. A late heartbeat is as good as any while nobody else has the job.
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const LeaseRef& lease, const v1::Progress& progress);

@@ -9,12 +9,13 @@
 #include "base/ids.h"
 #include "base/status_macros.h"
 #include "storage/job_rows.h"
+#include "storage/statement.h"
 
 namespace pactory {
 namespace {
 
 // The update of the lease's row serialises the writers of one job, so that its sequence numbers appear in order.
-constexpr char kAppendMetrics[] = R"sql(
+constexpr Statement kAppendMetrics = {"metric.append", R"sql(
 WITH held AS MATERIALIZED (
   UPDATE job_lease SET metric_batch = $3 WHERE job_id = $1 AND fence = $2 AND metric_batch < $3 RETURNING job_id, fence
 )
@@ -22,7 +23,7 @@ INSERT INTO job_metric (job_id, fence, batch, name, step, value, time)
 SELECT held.job_id, held.fence, $3, m.name, m.step, m.value, timestamptz 'epoch' + m.micros * interval '1 microsecond'
 FROM held, unnest($4::text[], $5::bigint[], $6::double precision[], $7::bigint[]) WITH ORDINALITY
   AS m (name, step, value, micros, place)
-ORDER BY m.place)sql";
+ORDER BY m.place)sql"};
 
 // Only the days that the job may have metrics of are looked at.
 #define PACTORY_DAYS_OF_JOB "m.day >= (SELECT (create_time AT TIME ZONE 'utc')::date FROM job WHERE id = $1) "
@@ -31,6 +32,11 @@ constexpr char kList[] =
     "SELECT m.name, m.step, m.value, " PACTORY_MICROS("m.time") ", m.sequence "
     "FROM job_metric m JOIN job j ON j.id = m.job_id AND j.fence = m.fence "
     "WHERE m.job_id = $1 AND " PACTORY_DAYS_OF_JOB "AND m.sequence > $2 AND starts_with(m.name, $4) ORDER BY m.sequence LIMIT $3";
+
+constexpr Statement kSince = {
+    "metric.since",
+    "SELECT m.name, m.step, m.value, " PACTORY_MICROS("m.time") ", m.sequence FROM job_metric m "
+    "WHERE m.job_id = $1 AND " PACTORY_DAYS_OF_JOB "AND m.sequence > $2 ORDER BY m.sequence LIMIT $3"};
 
 v1::Metric MetricOf(const pqxx::row& row) {
   v1::Metric metric;
@@ -60,14 +66,13 @@ absl::Status MetricStore::Append(const LeaseRef& lease, const v1::ReportMetricsR
     values.push_back(absl::StrFormat("%.17g", metric.value()));
     times.push_back(absl::StrCat(metric.time().seconds() * 1000000 + metric.time().nanos() / 1000));
   }
-  return database_.TransactRepeatable("metric.append", [&](pqxx::transaction_base& transaction) -> absl::Status {
-    const pqxx::result stored =
-        transaction.exec_params(kAppendMetrics, lease.job_id, lease.fence, request.batch(), ArrayOf(names),
-                                ArrayOf(steps), ArrayOf(values), ArrayOf(times));
+  return database_.Query("metric.append", [&](pqxx::transaction_base& statement) -> absl::Status {
+    const pqxx::result stored = Run(statement, kAppendMetrics, lease.job_id, lease.fence, request.batch(), ArrayOf(names),
+                                    ArrayOf(steps), ArrayOf(values), ArrayOf(times));
     if (stored.affected_rows() > 0) return absl::OkStatus();
     // Nothing was stored: an empty batch or one that came before is fine, a lost lease is not.
     const pqxx::result held =
-        transaction.exec_params("SELECT 1 FROM job_lease WHERE job_id = $1 AND fence = $2", lease.job_id, lease.fence);
+        statement.exec_params("SELECT 1 FROM job_lease WHERE job_id = $1 AND fence = $2", lease.job_id, lease.fence);
     return held.empty() ? LeaseLost(lease) : absl::OkStatus();
   });
 }
@@ -76,10 +81,7 @@ absl::StatusOr<MetricsSince> MetricStore::ReadSince(const std::string& job_id, i
   MetricsSince since;
   since.sequence = after_sequence;
   PACTORY_RETURN_IF_ERROR(database_.Query("metric.since", [&](pqxx::transaction_base& statement) {
-    const pqxx::result rows = statement.exec_params(
-        "SELECT m.name, m.step, m.value, " PACTORY_MICROS("m.time") ", m.sequence FROM job_metric m "
-        "WHERE m.job_id = $1 AND " PACTORY_DAYS_OF_JOB "AND m.sequence > $2 ORDER BY m.sequence LIMIT $3",
-        job_id, after_sequence, limit);
+    const pqxx::result rows = Run(statement, kSince, job_id, after_sequence, limit);
     for (const auto& row : rows) {
       since.metrics.push_back(MetricOf(row));
       since.sequence = row[4].as<int64_t>();

@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "storage/blob_store.h"
 #include "storage/row_fields.h"
+#include "storage/statement.h"
 
 namespace pactory {
 namespace {
@@ -83,8 +84,8 @@ absl::StatusOr<v1::Model> ModelStore::Get(const std::string& tenant_id, const st
   if (!IsUuid(id)) return ModelNotFound(id);
   v1::Model model;
   PACTORY_RETURN_IF_ERROR(database_.Query("model.get", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result found =
-        statement.exec_params(absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND m.id = $2"), tenant_id, id);
+    static const std::string* const sql = new std::string(absl::StrCat(kSelectModel, "WHERE m.tenant_id = $1 AND m.id = $2"));
+    const pqxx::result found = Run(statement, {"model.get", sql->c_str()}, tenant_id, id);
     if (found.empty()) return ModelNotFound(id);
     PACTORY_ASSIGN_OR_RETURN(model, ModelOf(found[0]));
     return absl::OkStatus();

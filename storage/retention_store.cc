@@ -16,6 +16,8 @@ WITH gone AS (
   RETURNING id
 ), metrics AS (
   DELETE FROM job_metric USING gone WHERE job_id = gone.id
+), events AS (
+  DELETE FROM job_event USING gone WHERE job_id = gone.id
 )
 SELECT id FROM gone)sql";
 

@@ -1,11 +1,7 @@
 // How tenants share the workers: whoever had least slot time by its weight comes next (stride scheduling, Waldspurger 1995). A
 // start is charged the tenant's mean length, and the attempt's end corrects the charge to what it took. Only for .cc files
-// of storage/: it pulls libpqxx in. Stateless.
+// of storage/. Stateless.
 #pragma once
-
-#include <pqxx/pqxx>
-#include <string>
-#include <vector>
 
 namespace pactory {
 
@@ -23,25 +19,24 @@ inline constexpr char kJoinTheLine[] = R"sql(joined AS (
   ON CONFLICT (tenant_id) DO UPDATE SET pass = greatest(tenant_share.pass, excluded.pass)
 ))sql";
 
-/// SQL, a CTE after a CTE `leased` (tenant_id, charged) of at most one row: charges the start. `within` tells whether the
-/// tenant's running jobs are still within its limit, as the row's lock makes certain.
+/// SQL, a CTE after a CTE `first` (tenant_id, charged) of at most one row: charges the start. Empty where the tenant's running
+/// jobs reached its limit meanwhile, as the row's lock makes certain.
 inline constexpr char kChargeTheStart[] = R"sql(share AS (
   INSERT INTO tenant_share (tenant_id, pass, running)
-  SELECT leased.tenant_id, leased.charged / tenant.weight, 1 FROM leased JOIN tenant ON tenant.id = leased.tenant_id
+  SELECT first.tenant_id, first.charged / tenant.weight, 1 FROM first JOIN tenant ON tenant.id = first.tenant_id
   ON CONFLICT (tenant_id) DO UPDATE SET pass = tenant_share.pass + excluded.pass, running = tenant_share.running + 1
-  RETURNING tenant_id, running
+    WHERE tenant_share.running < coalesce(
+      (SELECT max_running FROM tenant WHERE id = tenant_share.tenant_id), tenant_share.running + 1)
+  RETURNING tenant_id
 ))sql";
 
-/// An attempt whose lease is gone.
-struct EndedAttempt {
-  std::string tenant_id;
-  /// Slot seconds charged at its start.
-  double charged = 0;
-  /// Slot seconds it took.
-  double ran = 0;
-};
-
-/// Corrects the charges of ended attempts. The last statement of its transaction: others wait for these rows.
-void SettleShares(pqxx::transaction_base& transaction, const std::vector<EndedAttempt>& ended);
+/// SQL, a CTE after a CTE `ended` (tenant_id, charged, ran): corrects the charge of an attempt by the slot seconds that it took.
+/// A start costs something by itself: jobs shorter than a second count as one.
+inline constexpr char kSettleTheEnd[] = R"sql(settled AS (
+  UPDATE tenant_share s SET running = s.running - 1,
+    pass = s.pass + (greatest(ended.ran, 1) - ended.charged) / t.weight,
+    mean_seconds = 0.9 * s.mean_seconds + 0.1 * greatest(ended.ran, 1)
+  FROM ended JOIN tenant t ON t.id = ended.tenant_id WHERE s.tenant_id = ended.tenant_id
+))sql";
 
 }  // namespace pactory

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "storage/row_fields.h"
+#include "storage/statement.h"
 
 namespace pactory {
 namespace {
@@ -22,6 +23,11 @@ constexpr char kListLive[] =
     "SELECT w.id, w.display_name, w.capabilities, " PACTORY_MICROS("w.last_seen_time")
     ", (SELECT string_agg('jobs/' || l.job_id, ',' ORDER BY l.job_id) FROM job_lease l WHERE l.worker_id = w.id) "
     "FROM worker w WHERE w.last_seen_time > now() - $1::interval ORDER BY w.display_name, w.id";
+
+constexpr Statement kLiveCapabilities = {
+    "worker.capabilities", "SELECT DISTINCT capabilities FROM worker WHERE last_seen_time > now() - $1::interval"};
+
+std::string LiveFor() { return IntervalOf(kWorkerLiveFor); }
 
 }  // namespace
 
@@ -40,18 +46,10 @@ absl::Status WorkerStore::Register(const std::string& id, const v1::Worker& work
   });
 }
 
-absl::Status WorkerStore::Touch(const std::string& id) {
-  return database_.Query("worker.touch", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result touched =
-        statement.exec_params("UPDATE worker SET last_seen_time = now() WHERE id = $1 RETURNING id", id);
-    return touched.empty() ? WorkerUnknown(id) : absl::OkStatus();
-  });
-}
-
 absl::StatusOr<std::vector<v1::Worker>> WorkerStore::ListLive() {
   std::vector<v1::Worker> workers;
   PACTORY_RETURN_IF_ERROR(database_.Query("worker.list_live", [&](pqxx::transaction_base& statement) -> absl::Status {
-    for (const auto& row : statement.exec_params(kListLive, absl::StrCat(absl::ToInt64Seconds(kWorkerLiveFor), " s"))) {
+    for (const auto& row : statement.exec_params(kListLive, LiveFor())) {
       v1::Worker worker;
       worker.set_name(absl::StrCat("workers/", row[0].as<std::string>()));
       worker.set_display_name(row[1].as<std::string>());
@@ -65,6 +63,17 @@ absl::StatusOr<std::vector<v1::Worker>> WorkerStore::ListLive() {
     return absl::OkStatus();
   }));
   return workers;
+}
+
+absl::StatusOr<std::vector<v1::WorkerCapabilities>> WorkerStore::LiveCapabilities() {
+  std::vector<v1::WorkerCapabilities> live;
+  PACTORY_RETURN_IF_ERROR(database_.Query("worker.capabilities", [&](pqxx::transaction_base& statement) -> absl::Status {
+    for (const auto& row : Run(statement, kLiveCapabilities, LiveFor())) {
+      if (!ParseBytes(row[0], live.emplace_back())) return absl::DataLossError("a stored worker can't be read");
+    }
+    return absl::OkStatus();
+  }));
+  return live;
 }
 
 }  // namespace pactory

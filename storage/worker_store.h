@@ -26,11 +26,11 @@ class WorkerStore {
   /// Makes a worker known, or known anew.
   absl::Status Register(const std::string& id, const v1::Worker& worker);
 
-  /// Notes that a worker was heard of; NOT_FOUND with reason `WORKER_UNKNOWN` where it never registered.
-  absl::Status Touch(const std::string& id);
-
   /// Returns the live workers with the jobs they hold, by name.
   absl::StatusOr<std::vector<v1::Worker>> ListLive();
+
+  /// Returns what the live workers can do; once what several can.
+  absl::StatusOr<std::vector<v1::WorkerCapabilities>> LiveCapabilities();
 
  private:
   Database& database_;

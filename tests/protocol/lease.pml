@@ -2,9 +2,10 @@
    crash or fall silent, a server that restarts and a database that goes away, in every order.
 
    An `atomic` block is one SQL statement, or one transaction whose rows nobody else can see or change meanwhile. Ending
-   an attempt takes two: the lease's row is locked (DELETE ... WHERE job_id AND fence; for the reaper SELECT ... FOR
-   UPDATE SKIP LOCKED), then the job's row is changed and all is committed. `owner` is the row lock; an outage rolls the
-   transaction back.
+   an attempt takes two: the lease's row is locked (SELECT ... WHERE job_id AND fence FOR UPDATE; for the reaper with SKIP
+   LOCKED), then the job's row is changed and all is committed. What becomes of the job was decided by a look at it before:
+   where a cancel came since (`saw_cancel` is wrong), nothing is changed, and the end is tried anew. `owner` is the row lock;
+   an outage rolls the transaction back.
 
    Time is a process that may let any lease expire at any moment, so every pause of a worker is covered. Workers crash,
    heartbeats come, servers restart and databases go away any number of times. Only with LIVENESS, where the claim is that
@@ -124,7 +125,7 @@ inline claim(id) {
 
 /* The worker knows of no lease any more. */
 inline forget() {
-  beaten = false; j = 0; f = 0; outcome = 0;
+  beaten = false; saw_cancel = false; j = 0; f = 0; outcome = 0;
   goto end_idle
 }
 
@@ -132,6 +133,7 @@ proctype Worker(byte me) {
   byte j;
   byte f;
   bool beaten;
+  bool saw_cancel;
   mtype outcome;
 
 end_idle:
@@ -152,10 +154,10 @@ working:
       :: else -> forget()
       fi };
     goto working
-  /* LeaseStore::Finish: the lease's row first. */
+  /* LeaseStore::Finish: a look, then the lease's row. */
   :: atomic { UP && job[j].owner == 0 ->
       if
-      :: HOLDS(j, f) -> job[j].owner = me
+      :: HOLDS(j, f) -> job[j].owner = me; saw_cancel = (job[j].state == CANCELLING)
       :: else -> forget()
       fi;
       if
@@ -167,7 +169,11 @@ working:
   atomic {
     if
     /* An outage rolled the transaction back; the agent sends the outcome again. */
-    :: job[j].owner != me -> outcome = 0; goto working
+    :: job[j].owner != me -> saw_cancel = false; outcome = 0; goto working
+#ifndef PUBLISH_AFTER_CANCEL
+    :: job[j].owner == me && saw_cancel != (job[j].state == CANCELLING) ->
+      job[j].owner = 0; saw_cancel = false; outcome = 0; goto working
+#endif
     :: else ->
       drop_lease(j);
       if
@@ -186,7 +192,7 @@ working:
     /* The answer arrives, or is lost and the outcome is sent again. */
     if
     :: forget()
-    :: outcome = 0; goto working
+    :: saw_cancel = false; outcome = 0; goto working
     fi
   };
 end:
@@ -198,27 +204,23 @@ inline lock(id) {
 #ifndef REAP_WITHOUT_GUARD
   job[j].owner = REAPER;
 #endif
+  saw_cancel = (job[j].state == CANCELLING);
   assert(!job[j].unheard)
 }
 
 proctype Reaper() {
   byte j;
+  bool saw_cancel;
 
 end_scan:
   do
   :: DONE -> break
-  /* LeaseStore::ExtendAll. */
-  :: atomic { UP && outage_seen ->
+  /* LeaseStore::ExtendAll; its UPDATE waits for whoever has a row locked. */
+  :: atomic { UP && outage_seen && job[0].owner == 0 && job[1].owner == 0 ->
       outage_seen = false;
 #ifndef NO_FRESH_TERM
-      if
-      :: job[0].owner == 0 -> job[0].expired = false; job[0].unheard = false
-      :: else
-      fi;
-      if
-      :: job[1].owner == 0 -> job[1].expired = false; job[1].unheard = false
-      :: else
-      fi
+      job[0].expired = false; job[0].unheard = false;
+      job[1].expired = false; job[1].unheard = false
 #endif
     }
   /* LeaseStore::Reap: the row is looked at again when it is locked, so that both are one step. */
@@ -231,7 +233,9 @@ reap:
   atomic {
     if
 #ifndef REAP_WITHOUT_GUARD
-    :: job[j].owner != REAPER -> j = 0; goto end_scan
+    :: job[j].owner != REAPER -> saw_cancel = false; j = 0; goto end_scan
+    :: job[j].owner == REAPER && saw_cancel != (job[j].state == CANCELLING) ->
+      job[j].owner = 0; saw_cancel = false; j = 0; goto end_scan
 #endif
     :: else ->
       drop_lease(j);
@@ -239,7 +243,7 @@ reap:
       :: job[j].state == CANCELLING -> finalize(j, CANCELLED)
       :: else -> fail_or_requeue(j)
       fi;
-      j = 0
+      saw_cancel = false; j = 0
     fi
   };
   goto end_scan;

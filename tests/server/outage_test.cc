@@ -66,8 +66,9 @@ TEST_F(OutageTest, StoppingEndsWatchersAndPollsAtOnce) {
   v1::WatchJobResponse message;
   ASSERT_TRUE(stream->Read(&message));
   v1::LeaseJobResponse leased;
+  Sql("UPDATE worker SET last_seen_time = now() - interval '1 minute' WHERE id = '" + worker.substr(sizeof("workers/") - 1) + "'");
   std::thread poll([&] { leased = Lease(worker, 20); });
-  while (Sql("SELECT count(*) FROM worker WHERE last_seen_time > register_time") != "2") {
+  while (Sql("SELECT count(*) FROM worker WHERE last_seen_time > now() - interval '30 s'") != "2") {
   }
   const auto start = std::chrono::steady_clock::now();
   server_.reset();

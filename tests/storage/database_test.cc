@@ -50,6 +50,19 @@ TEST_F(DatabaseErrorTest, AKilledConnectionIsReplaced) {
   EXPECT_TRUE(Exec(*database_, "SELECT 1").ok());
 }
 
+TEST_F(DatabaseErrorTest, AStatementThatMustNotBeRepeatedIsInDoubtWhereItWasSentAndNotWhereItWasNot) {
+  const auto once = [](Database& database, const std::string& sql) {
+    return database.QueryOnce("test", [&](pqxx::transaction_base& statement) {
+      statement.exec(sql);
+      return absl::OkStatus();
+    });
+  };
+  EXPECT_TRUE(absl::IsUnknown(once(*database_, "SELECT pg_terminate_backend(pg_backend_pid())")));
+  EXPECT_TRUE(once(*database_, "SELECT 1").ok());
+  const auto nowhere = Database::Open({.url = "postgresql://127.0.0.1:1/none", .pool_size = 1});
+  EXPECT_EQ(ReasonOf(once(**nowhere, "SELECT 1")), "DATABASE_UNAVAILABLE");
+}
+
 // What the server closes while a connection is idle costs no caller an error.
 TEST_F(DatabaseErrorTest, IdleConnectionsThatDiedAreNotLent) {
   const auto other = Database::Open({.url = url_, .pool_size = 1});
@@ -137,6 +150,22 @@ TEST_F(NotificationListenerTest, HearsNotificationsAndSaysWhenItMayHaveMissedSom
   ASSERT_TRUE(wait_for(3));
   absl::MutexLock lock(&mutex);
   EXPECT_EQ(heard, (std::vector<std::string>{"", "abc", ""}));
+}
+
+TEST_F(NotificationListenerTest, OneAnnouncementIsForAllJobsQueuedBeforeIt) {
+  JobStore jobs(database_.get());
+  absl::Notification connected;
+  absl::Notification queued;
+  NotificationListener listener(database_->connection_string(), kJobChannel, [&](const std::string& payload) {
+    if (payload.empty()) connected.Notify();
+    if (payload == kJobsQueued) queued.Notify();
+  });
+  ASSERT_TRUE(connected.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  EXPECT_TRUE(jobs.WantsAnnouncement());
+  EXPECT_FALSE(jobs.WantsAnnouncement()) << "the first is about to";
+  ASSERT_TRUE(jobs.Announce().ok());
+  EXPECT_TRUE(queued.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  EXPECT_TRUE(jobs.WantsAnnouncement()) << "who comes later is not covered";
 }
 
 }  // namespace

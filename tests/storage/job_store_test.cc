@@ -53,6 +53,22 @@ TEST_F(JobStoreTest, ARequestIdWithOtherContentIsRefused) {
   EXPECT_EQ(FieldOf(other.status()), "request_id");
 }
 
+TEST_F(JobStoreTest, ACreateWithARequestIdMayBeRepeatedWhenTheDatabaseWasLost) {
+  v1::Job job;
+  *job.mutable_spec() = spec_;
+  const RequestKey key = {.id = NewUuid(), .sha256 = "content"};
+  Sql("CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS "
+      "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'");
+  Sql("CREATE CONSTRAINT TRIGGER lose AFTER INSERT ON job DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lose()");
+  EXPECT_EQ(ReasonOf(jobs_->Create(tenant_, job, key).status()), "DATABASE_UNAVAILABLE");
+  EXPECT_TRUE(absl::IsUnknown(jobs_->Create(tenant_, job, {}).status()));
+  Sql("DROP TRIGGER lose ON job");
+  Sql("DROP FUNCTION lose()");
+  EXPECT_TRUE(jobs_->Create(tenant_, job, key).ok());
+  EXPECT_TRUE(jobs_->Create(tenant_, job, key).ok());
+  EXPECT_EQ(Sql("SELECT count(*) FROM job"), "1");
+}
+
 TEST_F(JobStoreTest, OneRequestIdMayServeTwoTenants) {
   const RequestKey key = {.id = NewUuid(), .sha256 = "content"};
   const std::string other = NewTenant("other");
