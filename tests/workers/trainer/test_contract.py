@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import struct
 
 import pytest
 
-from test_trainer_jobs import material, pytestmark, quantize  # noqa: F401 (material is a fixture)
+from test_trainer_jobs import (STEPS, field, material, pytestmark, quantize, read_events, start_job, trainer_job,  # noqa: F401 (a fixture)
+                               varint)
 
 
 def run(material, out, *settings, check=True):
@@ -44,3 +46,16 @@ def test_a_contract_that_nothing_keeps_fails_with_the_best_rungs_files(material,
     # The manifest replays the rung that was taken, not the climb.
     assert "contract" not in manifest["config"] or manifest["config"]["contract"] is None
     assert "Contract" in (tmp_path / "report.html").read_text()
+
+
+def test_no_further_rung_is_begun_once_training_is_to_end(material, tmp_path):
+    stop = tmp_path / "stop_training"
+    stop.touch()
+    # Two bits everywhere, of which no rung makes a model without a loss.
+    config = field(20, varint(1 << 3 | 1) + struct.pack("<d", 0)) + field(1, varint(2 << 3) + varint(2)) + varint(11 << 3) + varint(2)
+    process, pipe = start_job(trainer_job(material, tmp_path / "out", {STEPS: 10}, config=config, more=field(10, str(stop).encode())))
+    list(read_events(pipe))
+    assert process.wait(60) == 1, process.stderr.read()
+    rungs = json.loads((tmp_path / "out" / "report.json").read_text())["contract"]["rungs"]
+    assert [rung["outcome"] for rung in rungs] == ["missed"] + ["skipped"] * 4
+    assert all("StopTraining" in rung["note"] for rung in rungs[1:])
