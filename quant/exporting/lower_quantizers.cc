@@ -13,6 +13,7 @@
 #include "quant/exporting/quantize_values.h"
 #include "quant/exporting/stored_grid.h"
 #include "quant/passes/ort_cpu_rules.h"
+#include "quant/passes/profile_rules.h"
 
 namespace pactory::quant {
 namespace {
@@ -25,7 +26,9 @@ class Lowering {
            std::map<std::string, int64_t>& raised_channels)
       : model_(model), config_(config), raised_channels_(raised_channels), graph_(model.graph()) {
     for (const LayerPlan& layer : plan.layers) {
-      if (layer.compute == LayerCompute::kInt8) int8_weights_.insert(layer.weight);
+      if (layer.compute != LayerCompute::kInt8) continue;
+      int8_weights_.insert(layer.weight);
+      int8_layers_.insert(layer.node);
     }
   }
 
@@ -152,12 +155,34 @@ class Lowering {
         MakeNode("Mul", {as_float, Constant(absl::StrCat(stored, "_scale"), scales.reshape(shape))}, node.outputs[0]));
   }
 
+  // ONNX Runtime takes each Conv, ConvTranspose and Gemm between a DequantizeLinear and a QuantizeLinear, also with an activation behind it,
+  // for one to be computed in int8, and quantizes a float weight by itself, with one scale for all channels.
+  bool IsTakenForInt8(const std::string& value) const {
+    static const std::set<std::string> kProducts = {"Conv", "ConvTranspose", "Gemm"};
+    static const std::set<std::string> kActivations = {"Relu", "LeakyRelu", "Clip"};
+    const bool for_onnx_runtime = RulesOf(config_.profile()).quantizes_outputs;
+    const Node* writer = std::as_const(graph_).Producer(value);
+    if (writer != nullptr && kActivations.contains(writer->op_type)) writer = std::as_const(graph_).Producer(writer->inputs[0]);
+    if (!for_onnx_runtime || writer == nullptr || !writer->domain.empty() || !kProducts.contains(writer->op_type)) return false;
+    const Node* input = std::as_const(graph_).Producer(writer->inputs[0]);
+    const bool reads_quantized = input != nullptr && (input->op_type == "FakeQuantize" || input->op_type == "DequantizeLinear");
+    return reads_quantized && !int8_layers_.contains(writer->name);
+  }
+
+  // Max(value, lower end of the grid) leaves what the grid makes of the value as it is, and stands between a layer and its QuantizeLinear.
+  std::string AddFloor(const std::string& value, const Quantizer& quantizer, const at::Tensor& scale) {
+    const std::string output = graph_.UniqueValueName(absl::StrCat(value, "_floored"));
+    const at::Tensor low = scale.mul(static_cast<double>(quantizer.grid().qmin));
+    graph_.nodes.push_back(MakeNode("Max", {value, Constant(absl::StrCat(value, "_floor"), low)}, output));
+    return output;
+  }
+
   void LowerActivation(const Node& node, Quantizer& quantizer) {
     const StoredGrid grid = StoreGrid(quantizer.grid(), config_);
     const at::Tensor scale = quantizer.Scales({}).reshape({});
     const std::string scale_name = Constant(absl::StrCat(quantizer.spec().id, "_scale"), scale);
     const std::string zero = Constant(absl::StrCat("zero_", grid.zero_point), at::full({}, grid.zero_point, grid.type));
-    const std::string& input = node.inputs[0];
+    const std::string input = IsTakenForInt8(node.inputs[0]) ? AddFloor(node.inputs[0], quantizer, scale) : node.inputs[0];
     std::string integers = graph_.UniqueValueName(absl::StrCat(input, "_int"));
     graph_.nodes.push_back(MakeNode("QuantizeLinear", {input, scale_name, zero}, integers));
     if (!grid.fills_type()) {
@@ -174,8 +199,9 @@ class Lowering {
   const v1::ExportConfig& config_;
   std::map<std::string, int64_t>& raised_channels_;
   Graph graph_;
-  // Weights of layers that are computed in int8.
+  // Weights of layers that are computed in int8, and these.
   std::set<std::string> int8_weights_;
+  std::set<std::string> int8_layers_;
   std::map<std::string, at::Tensor> weight_scales_;
   std::vector<std::pair<std::string, at::Tensor>> made_;
 };

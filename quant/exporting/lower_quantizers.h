@@ -15,7 +15,8 @@ namespace pactory::quant {
 
 /// Returns the model's graph in ONNX ops, its trained parameters as initializers:
 ///  - an activation becomes Q + DQ in the type and with the zero point of StoreGrid(); where its grid does not fill the type, a
-///    Clip of the integers between the two keeps it on its part;
+///    Clip of the integers between the two keeps it on its part; behind a layer that is computed in float a Max stands in front of it,
+///    where the runtime would else quantize that layer by itself;
 ///  - the weight of a layer that is computed in int8 becomes an int8 initializer + DQ, its bias (where the profile quantizes it) an
 ///    int32 initializer + DQ;
 ///  - with `pack_int4` a weight of at most 4 bits becomes an INT4 initializer + DQ (opset 21);

@@ -18,6 +18,9 @@
 namespace pactory::quant {
 namespace {
 
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+
 // Layers of every kind: weight-only, int8 with and without bias, a sum, behind Relu (unsigned) and not (signed), Gemm.
 Graph EveryKind() {
   at::manual_seed(3);
@@ -90,6 +93,28 @@ TEST(LowerQuantizersTest, StoredModelComputesWhatTheTrainedOneDoes) {
       const at::Tensor largest = (lowered.trained - lowered.stored).abs().amax(1);
       EXPECT_LE(largest.gt(1e-4).sum().item<int64_t>(), 10) << v1::QuantizerMethod_Name(method) << " at " << bits << " bits";
     }
+  }
+}
+
+TEST(LowerQuantizersTest, LayerInFloatBetweenQuantizedValuesHasAMaxBehindIt) {
+  const auto values_of = [](const Lowered& lowered) {
+    std::vector<std::string> inputs;
+    for (const Node& node : lowered.graph.nodes) {
+      if (node.op_type == "Max") inputs.push_back(node.inputs[0]);
+    }
+    return inputs;
+  };
+  // Below 8 bits each layer reads a quantized value, and two give theirs to a QuantizeLinear; at 8 bits the layer that does is int8.
+  const Lowered lowered = Lower(v1::PACT_TWO_SIDED, 4);
+  EXPECT_THAT(values_of(lowered), UnorderedElementsAre("r1", "c2"));
+  EXPECT_THAT(values_of(Lower(v1::PACT_TWO_SIDED, 8)), IsEmpty());
+  for (const Node& node : lowered.graph.nodes) {
+    if (node.op_type != "Max") continue;
+    ASSERT_EQ(lowered.graph.Consumers(node.outputs[0]).size(), 1u);
+    EXPECT_EQ(lowered.graph.Consumers(node.outputs[0])[0]->op_type, "QuantizeLinear");
+    // The grid of a Relu begins at 0, the symmetric one of 4 bits at -7.
+    const double scale = lowered.graph.initializers.at(lowered.graph.Consumers(node.outputs[0])[0]->inputs[1]).item<float>();
+    EXPECT_NEAR(lowered.graph.initializers.at(node.inputs[1]).item<float>(), node.inputs[0] == "r1" ? 0 : -7 * scale, 1e-6);
   }
 }
 
