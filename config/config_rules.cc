@@ -14,6 +14,9 @@ namespace {
 
 using v1::QuantizationConfig;
 
+// Bits that stand for float.
+constexpr int kFloatBits = 32;
+
 // Sets `field` of `message` to `value` where it is absent.
 #define PACTORY_DEFAULT(message, field, value) \
   if (!(message)->has_##field()) (message)->set_##field(value)
@@ -116,9 +119,10 @@ absl::Status CheckExport(const QuantizationConfig& config) {
                                                          config.activations().bits()));
   }
   for (int i = 0; own_types && i < config.overrides_size(); ++i) {
-    if (!config.overrides(i).has_activation_bits() || config.overrides(i).activation_bits() == 8) continue;
+    const v1::LayerOverride& layer = config.overrides(i);
+    if (!layer.has_activation_bits() || layer.activation_bits() == 8 || layer.activation_bits() == kFloatBits) continue;
     return InvalidField(absl::StrCat("overrides[", i, "].activation_bits"),
-                        absl::StrCat("must be 8 for export.profile ", v1::ExportConfig::Profile_Name(output.profile()), ", not ",
+                        absl::StrCat("must be 8, or 32 for float, for export.profile ", v1::ExportConfig::Profile_Name(output.profile()), ", not ",
                                      config.overrides(i).activation_bits()));
   }
   if (output.profile() == v1::ExportConfig::TENSORRT) {
@@ -207,17 +211,28 @@ absl::Status CheckMixedPrecision(const QuantizationConfig& config) {
   PACTORY_RETURN_IF_ERROR(CheckRange("sensitivity_samples", config.sensitivity_samples(), 0, 1e6));
   if (!config.has_mixed_precision()) return absl::OkStatus();
   const auto& mixed = config.mixed_precision();
-  if (mixed.sensitive_bits() != 32) {
+  if (mixed.sensitive_bits() != kFloatBits) {
     PACTORY_RETURN_IF_ERROR(CheckRange("mixed_precision.sensitive_bits", mixed.sensitive_bits(), config.weights().bits() + 1, 8));
   }
-  if (mixed.has_min_agreement() == mixed.has_max_size_ratio()) {
-    return InvalidField("mixed_precision", "needs exactly one target: min_agreement or max_size_ratio");
+  const bool one_target = mixed.has_min_agreement() != mixed.has_max_size_ratio() && !mixed.has_min_deployed_agreement();
+  if (!mixed.has_min_agreement() && !mixed.has_max_size_ratio() && !mixed.has_min_deployed_agreement()) {
+    return InvalidField("mixed_precision", "needs a target: min_agreement, max_size_ratio or min_deployed_agreement");
+  }
+  if (mixed.sensitive_bits() != kFloatBits && !one_target) {
+    return InvalidField("mixed_precision.sensitive_bits",
+                        absl::StrCat("must be 32 for min_deployed_agreement and for several targets, which choose float activations, not ",
+                                     mixed.sensitive_bits()));
   }
   if (config.sensitivity_samples() == 0) {
     return InvalidField("sensitivity_samples", "must be above 0 for mixed_precision, which goes by the sensitivity of the layers");
   }
-  if (mixed.has_min_agreement()) return CheckRange("mixed_precision.min_agreement", mixed.min_agreement(), 1e-6, 1);
-  return CheckRange("mixed_precision.max_size_ratio", mixed.max_size_ratio(), 1e-6, 1);
+  if (mixed.has_min_agreement()) {
+    PACTORY_RETURN_IF_ERROR(CheckRange("mixed_precision.min_agreement", mixed.min_agreement(), 1e-6, 1));
+  }
+  if (mixed.has_min_deployed_agreement()) {
+    PACTORY_RETURN_IF_ERROR(CheckRange("mixed_precision.min_deployed_agreement", mixed.min_deployed_agreement(), 1e-6, 1));
+  }
+  return mixed.has_max_size_ratio() ? CheckRange("mixed_precision.max_size_ratio", mixed.max_size_ratio(), 1e-6, 1) : absl::OkStatus();
 }
 
 // The methods of an override: those of the whole model, as far as what else the config asks for leaves the choice.
@@ -257,7 +272,7 @@ absl::Status CheckOverrides(const QuantizationConfig& config) {
     if (layer.has_weight_bits()) {
       PACTORY_RETURN_IF_ERROR(CheckRange(absl::StrCat(path, "weight_bits").c_str(), layer.weight_bits(), 2, 8));
     }
-    if (layer.has_activation_bits()) {
+    if (layer.has_activation_bits() && layer.activation_bits() != kFloatBits) {
       PACTORY_RETURN_IF_ERROR(CheckRange(absl::StrCat(path, "activation_bits").c_str(), layer.activation_bits(), 2, 8));
     }
     PACTORY_RETURN_IF_ERROR(CheckOverriddenMethods(config, layer, path));
@@ -339,6 +354,7 @@ void FillDefaults(QuantizationConfig& config) {
     PACTORY_DEFAULT_ENUM(&target, divergence, v1::DistillationTarget::AUTO);
     PACTORY_DEFAULT(&target, weight, 1);
   }
+  PACTORY_DEFAULT(training, relative_learning_rate, false);
   PACTORY_DEFAULT(training, seed, 1);
   PACTORY_DEFAULT(training, evaluate_every, 0);
   PACTORY_DEFAULT(training, checkpoint_every, std::max(10, training->steps() / 20));

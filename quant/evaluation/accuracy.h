@@ -24,6 +24,13 @@ struct Accuracy {
 
   /// right / total; 0 of nothing.
   double share() const { return total == 0 ? 0 : static_cast<double>(right) / static_cast<double>(total); }
+
+  /// Adds samples of the same unit.
+  Accuracy& operator+=(const Accuracy& other) {
+    right += other.right;
+    total += other.total;
+    return *this;
+  }
 };
 
 /// Bounds of a share.

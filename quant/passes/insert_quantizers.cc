@@ -60,7 +60,8 @@ class Inserter {
     std::set<std::string> candidates;
     for (size_t i = 0; i < nodes.size(); ++i) {
       plan_.layers.push_back(PlanWeight(*nodes[i], i == 0 || i + 1 == nodes.size()));
-      if (plan_.layers.back().compute == LayerCompute::kWeightOnly) candidates.insert(nodes[i]->name);
+      const LayerPlan& layer = plan_.layers.back();
+      if (layer.compute == LayerCompute::kWeightOnly && layer.float_reason.empty()) candidates.insert(layer.node);
     }
     if (config_.activations().method() == v1::NONE) return;
     const std::set<std::string> int8 = rules_.find_int8_layers(graph_, candidates);
@@ -73,7 +74,7 @@ class Inserter {
         layer.float_reason = "below 8 bits there is no integer kernel: it computes on values of the grids, in float";
       } else if (int8.contains(layer.node)) {
         PlanInput(*nodes[i], layer, is_edge);
-        PlanOutput(*nodes[i]);
+        PlanOutput(*nodes[i], layer);
         layer.compute = LayerCompute::kInt8;
         layer.float_reason.clear();
       } else {
@@ -118,7 +119,11 @@ class Inserter {
       const int64_t bits = rule.weight_bits.value_or(std::max<int64_t>(LeastBits(is_edge), config_.weights().bits()));
       layer.weight_quantizer = PlaceWeight(node, op, stored->second, bits, rule);
       layer.compute = LayerCompute::kWeightOnly;
-      layer.float_reason = "activations.method is NONE";
+      if (rule.activation_bits == kFloatBits) {
+        layer.float_reason = rule.reason;
+      } else if (config_.activations().method() == v1::NONE) {
+        layer.float_reason = "activations.method is NONE";
+      }
     }
     return layer;
   }
@@ -156,7 +161,7 @@ class Inserter {
   }
 
   // A layer is fused to an integer kernel only with a Q behind it.
-  void PlanOutput(const Node& node) {
+  void PlanOutput(const Node& node, LayerPlan& layer) {
     if (!rules_.quantizes_outputs) return;
     std::string value = node.outputs[0];
     const std::vector<const Node*> readers = std::as_const(graph_).Consumers(value);
@@ -164,7 +169,9 @@ class Inserter {
       value = readers[0]->outputs[0];
     }
     written_in_int8_.insert(value);
-    if (!MayGiveFloat(node) && !graph_.IsOutput(value)) WantActivation(value, kKernelBits);
+    if (MayGiveFloat(node) || graph_.IsOutput(value)) return;
+    WantActivation(value, kKernelBits);
+    layer.output_quantizer = value;
   }
 
   // Ops that join values which are quantized anyway give theirs back quantized.
@@ -289,6 +296,7 @@ class Inserter {
     }
     for (LayerPlan& layer : plan_.layers) {
       if (layer.input_quantizer == from) layer.input_quantizer = to;
+      if (layer.output_quantizer == from) layer.output_quantizer = to;
     }
     // What an override asks for goes along.
     const auto gone = std::find_if(plan_.activations.begin(), plan_.activations.end(),

@@ -66,9 +66,10 @@ struct LayerPlan {
   /// Initializers; "" where there is none.
   std::string weight;
   std::string bias;
-  /// Ids of quantizers; "" where the tensor stays in float.
+  /// Ids of quantizers; "" where the tensor stays in float, and for the output where the layer needs none there.
   std::string input_quantizer;
   std::string weight_quantizer;
+  std::string output_quantizer;
   /// Value whose deviation from the FP32 model is reported.
   std::string output;
   LayerCompute compute = LayerCompute::kFloat;

@@ -36,7 +36,10 @@ LayerRule LayerOverrides::RuleOf(const Node& node) {
     if (entry.has_op_type() && entry.op_type() != node.op_type) continue;
     used_[i] = true;
     if (entry.has_weight_bits()) rule.weight_bits = entry.weight_bits();
-    if (entry.has_activation_bits()) rule.activation_bits = entry.activation_bits();
+    if (entry.has_activation_bits()) {
+      rule.activation_bits = entry.activation_bits();
+      rule.reason = absl::StrCat("activations in float by overrides[", i, "]");
+    }
     if (entry.weight_method() != v1::QUANTIZER_METHOD_UNSPECIFIED) rule.weight_method = entry.weight_method();
     if (entry.weight_range() != v1::WeightConfig::WEIGHT_RANGE_UNSPECIFIED) rule.weight_range = entry.weight_range();
     if (entry.activation_method() != v1::QUANTIZER_METHOD_UNSPECIFIED) rule.activation_method = entry.activation_method();

@@ -12,10 +12,13 @@
 
 namespace pactory::quant {
 
+/// What `activation_bits` of an override means as float.
+inline constexpr int64_t kFloatBits = 32;
+
 /// What the overrides say of one layer.
 struct LayerRule {
   bool skip = false;
-  /// Which override skips it, for the report.
+  /// Which override leaves it or its activations in float, for the report.
   std::string reason;
   std::optional<int64_t> weight_bits;
   std::optional<int64_t> activation_bits;

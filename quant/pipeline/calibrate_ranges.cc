@@ -99,8 +99,12 @@ absl::StatusOr<std::vector<LayerSensitivity>> RankLayers(PipelineState& state) {
   PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<OutputProbe> probe, MakeProbe(state, samples));
   PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> specs,
                            ChooseQuantizers(state.plan, state.histograms, state.config, state.thresholds));
+  QuantizationPlan weights_alone = state.plan;
+  weights_alone.activations.clear();
+  for (WeightPlacement& weight : weights_alone.weights) weight.range = RangeInFloat(state.config);
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<QuantizerSpec> in_float, ChooseQuantizers(weights_alone, {}, state.config));
   PACTORY_ASSIGN_OR_RETURN(state.sensitivity,
-                           MeasureSensitivity(*probe, state.graph, state.plan, specs,
+                           MeasureSensitivity(*probe, state.graph, state.plan, specs, in_float,
                                               [&](double) { return state.meter.Advance(1); }));
   return state.sensitivity;
 }
@@ -109,6 +113,7 @@ absl::Status CalibrateRanges(PipelineState& state) {
   PACTORY_RETURN_IF_ERROR(state.meter.Start("calibrate"));
   const bool mixed = state.config.has_mixed_precision();
   state.sensitivity.clear();
+  state.precision_reasons.clear();
   PACTORY_RETURN_IF_ERROR(PrepareRanges(state, 0, mixed ? 0.4 : 0.8));
   if (state.config.sensitivity_samples() > 0) PACTORY_RETURN_IF_ERROR(RankLayers(state).status());
   if (mixed) {

@@ -144,7 +144,8 @@ void ReportLayers(PipelineState& state, const Measurements& sums) {
     report.name = layer.node;
     report.op = layer.op_type;
     report.precision = PrecisionName(layer.compute);
-    report.float_reason = layer.float_reason;
+    const auto chosen = state.precision_reasons.find(layer.node);
+    report.float_reason = chosen != state.precision_reasons.end() ? chosen->second : layer.float_reason;
     for (const std::string* name : {&layer.weight, &layer.bias}) {
       if (const auto found = state.graph.initializers.find(*name); found != state.graph.initializers.end()) {
         report.params += found->second.numel();
@@ -169,7 +170,10 @@ void ReportLayers(PipelineState& state, const Measurements& sums) {
     }
     const auto sensitivity = std::find_if(state.sensitivity.begin(), state.sensitivity.end(),
                                           [&](const LayerSensitivity& other) { return other.node == layer.node; });
-    if (sensitivity != state.sensitivity.end()) report.sensitivity = sensitivity->error;
+    if (sensitivity != state.sensitivity.end()) {
+      report.sensitivity = sensitivity->error;
+      report.weight_sensitivity = sensitivity->weight_error;
+    }
     state.report.layers.push_back(std::move(report));
   }
 }

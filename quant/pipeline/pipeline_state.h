@@ -66,6 +66,8 @@ struct PipelineState {
   std::map<std::string, double> thresholds;
   /// The most sensitive first; empty where it was not measured.
   std::vector<LayerSensitivity> sensitivity;
+  /// Why mixed precision chose a layer's precision, by layer, of those that it left in float.
+  std::map<std::string, std::string> precision_reasons;
 
   /// Set by TrainModel (or, without training, by the PTQ stage): the model that is exported, and its answers.
   std::unique_ptr<QuantizedModel> trained;

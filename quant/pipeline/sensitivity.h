@@ -20,15 +20,18 @@ struct LayerSensitivity {
   std::string node;
   /// Elements of its weight.
   int64_t params = 0;
-  /// OutputProbe's error with the quantizers of its weight and its input on.
+  /// OutputProbe's error with all its quantizers on: of its weight, its input and, where it has one, its output.
   double error = 0;
+  /// The same with its weight's quantizer alone, as it is where the layer is computed in float.
+  double weight_error = 0;
 };
 
-/// Measures every layer of `plan` that has a weight quantizer, with the quantizers of `specs`; the most sensitive first.
-/// `on_share` as in ChooseThresholdsByOutput.
+/// Measures every layer of `plan` that has a weight quantizer, with the quantizers of `specs`; the most sensitive first. `in_float` has the
+/// weights' quantizers as they are where layers are computed in float. `on_share` as in ChooseThresholdsByOutput.
 absl::StatusOr<std::vector<LayerSensitivity>> MeasureSensitivity(OutputProbe& probe, const Graph& graph,
                                                                  const QuantizationPlan& plan,
                                                                  absl::Span<const QuantizerSpec> specs,
+                                                                 absl::Span<const QuantizerSpec> in_float,
                                                                  const std::function<absl::Status(double share)>& on_share);
 
 }  // namespace pactory::quant

@@ -33,4 +33,8 @@ v1::WeightConfig::WeightRange ResolveWeightRange(const v1::QuantizationConfig& c
   }
 }
 
+v1::WeightConfig::WeightRange RangeInFloat(const v1::QuantizationConfig& config) {
+  return config.weights().range() == v1::WeightConfig::REDUCED ? v1::WeightConfig::REDUCED : v1::WeightConfig::FULL;
+}
+
 }  // namespace pactory::quant

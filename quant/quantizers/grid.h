@@ -25,4 +25,7 @@ int64_t StoredZeroPoint(Grid grid);
 /// Replaces AUTO: REDUCED unless the target is declared free of 16-bit pair saturation.
 v1::WeightConfig::WeightRange ResolveWeightRange(const v1::QuantizationConfig& config);
 
+/// Returns the range of weights whose layers are computed in float, where no pair of products can saturate: FULL for AUTO.
+v1::WeightConfig::WeightRange RangeInFloat(const v1::QuantizationConfig& config);
+
 }  // namespace pactory::quant

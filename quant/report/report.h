@@ -71,8 +71,9 @@ struct LayerReport {
   std::string float_reason;
   /// Signal over quantization noise of its output against FP32, in dB; absent where it could not be measured.
   std::optional<double> sqnr_db;
-  /// Output error when this layer alone is quantized (docs/report.md); absent where it was not measured.
+  /// Output error when this layer alone is quantized, and when its weight alone is (docs/report.md); absent where it was not measured.
   std::optional<double> sensitivity;
+  std::optional<double> weight_sensitivity;
   /// Bytes of its weight, bias, scales and zero points, as float and in the file; what several layers share counts for the first.
   int64_t float_bytes = 0;
   int64_t stored_bytes = 0;

@@ -219,16 +219,17 @@ std::string SizeTable(const Report& report) {
 std::string LayerTable(const Report& report) {
   std::string html =
       "<section><h2>Layers</h2><table><tr><th>Layer</th><th>Op</th><th>Weights</th><th>Activations</th><th>Parameters</th>"
-      "<th>Bytes as float</th><th>Bytes in the file</th><th>Signal to noise of its output</th><th>Sensitivity</th><th></th></tr>";
+      "<th>Bytes as float</th><th>Bytes in the file</th><th>Signal to noise of its output</th><th>Sensitivity</th><th>Of its weights</th><th></th></tr>";
   for (const LayerReport& layer : report.layers) {
     const double bar = layer.sqnr_db.has_value() ? std::clamp(*layer.sqnr_db, 0.0, 50.0) * 2 : 0;
     absl::StrAppendFormat(&html, "<tr><td>%s</td><td>%s</td><td class=\"num\">%d bit</td><td class=\"num\">%d bit</td>"
                                  "<td class=\"num\">%d</td><td class=\"num\">%d</td><td class=\"num\">%d</td><td><span class=\"bar\"><i "
-                                 "style=\"width:%.0f%%\"></i></span> %s</td><td class=\"num\">%s</td><td>%s</td></tr>",
+                                 "style=\"width:%.0f%%\"></i></span> %s</td><td class=\"num\">%s</td><td class=\"num\">%s</td><td>%s</td></tr>",
                           EscapeHtml(layer.name), EscapeHtml(layer.op), layer.weight_bits, layer.activation_bits, layer.params,
                           layer.float_bytes, layer.stored_bytes, bar,
                           layer.sqnr_db.has_value() ? absl::StrFormat("%.1f dB", *layer.sqnr_db) : "–",
                           layer.sensitivity.has_value() ? absl::StrFormat("%.3g", *layer.sensitivity) : "–",
+                          layer.weight_sensitivity.has_value() ? absl::StrFormat("%.3g", *layer.weight_sensitivity) : "–",
                           EscapeHtml(layer.float_reason));
   }
   return html + "</table></section>";

@@ -83,6 +83,7 @@ Json Layers(const Report& report) {
                     {"activation_method", layer.activation_method.empty() ? Json(nullptr) : Json(layer.activation_method)},
                     {"sqnr_db", OptionalNumber(layer.sqnr_db)},
                     {"sensitivity", OptionalNumber(layer.sensitivity)},
+                    {"weight_sensitivity", OptionalNumber(layer.weight_sensitivity)},
                     {"float_bytes", layer.float_bytes},
                     {"stored_bytes", layer.stored_bytes},
                     {"weight_range", layer.weight_range.empty() ? Json(nullptr) : Json(layer.weight_range)},

@@ -33,15 +33,28 @@ double NegligibleLoss(const TrainingTask& task) {
   return kNegligibleLoss * weight;
 }
 
-ParameterGroup GroupOf(QuantizedModel& model, const std::vector<std::string>& names, double weight_decay) {
+// The size that a tensor's elements have. One of zeros, like a bias that is yet to learn, has the least unit of the paper (epsilon 2).
+double RootMeanSquare(const at::Tensor& tensor) {
+  constexpr double kUnitOfZeros = 1e-3;
+  const double size = std::sqrt(tensor.detach().to(at::kDouble).square().mean().item<double>());
+  return size > 0 ? size : kUnitOfZeros;
+}
+
+// Adds a group of these parameters, or with `relative` one for each in its own unit.
+void AddGroups(QuantizedModel& model, const std::vector<std::string>& names, double weight_decay, bool relative,
+               std::vector<ParameterGroup>& groups) {
   ParameterGroup group{.weight_decay = weight_decay};
   for (const std::string& name : names) {
     const auto found = model.parameters().find(name);
     if (found == model.parameters().end() || !found->second.is_floating_point()) continue;
     found->second = found->second.detach().requires_grad_(true);
-    group.parameters.emplace(name, found->second);
+    if (relative) {
+      groups.push_back({.parameters = {{name, found->second}}, .unit = RootMeanSquare(found->second), .weight_decay = weight_decay});
+    } else {
+      group.parameters.emplace(name, found->second);
+    }
   }
-  return group;
+  if (!relative) groups.push_back(std::move(group));
 }
 
 // Each optimizer's gradients are scaled by their own norm: alphas gather the gradient of whole tensors and would drown the
@@ -64,8 +77,10 @@ TrainingLoop::TrainingLoop(QuantizedModel& model, TrainingTask task, BatchSource
       batches_(std::move(batches)),
       recorder_(model),
       loss_watch_(task_.config.exploding_loss_factor(), NegligibleLoss(task_)) {
-  weight_optimizer_ = MakeOptimizer(WeightOptimizer(task_.config), {GroupOf(model_, task_.weights, task_.config.weight_decay()),
-                                                                    GroupOf(model_, task_.biases, 0)});
+  std::vector<ParameterGroup> parameters;
+  AddGroups(model_, task_.weights, task_.config.weight_decay(), task_.config.relative_learning_rate(), parameters);
+  AddGroups(model_, task_.biases, 0, task_.config.relative_learning_rate(), parameters);
+  weight_optimizer_ = MakeOptimizer(WeightOptimizer(task_.config), std::move(parameters));
   std::vector<ParameterGroup> alphas;
   for (const auto& quantizer : model_.quantizers()) {
     history_.quantizer_names.push_back(quantizer->spec().id);

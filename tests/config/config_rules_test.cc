@@ -37,12 +37,27 @@ TEST(ConfigRulesTest, GivenValuesSurviveTheDefaults) {
   EXPECT_FALSE(config.training().enabled());
 }
 
+TEST(ConfigRulesTest, ActivationsOfALayerCanBeFloatWithEveryProfileAndMixedPrecisionHaveSeveralTargets) {
+  for (const char* text : {"overrides: [{name: a, activation_bits: 32}]",
+                           "{export: {profile: TENSORRT}, overrides: [{name: a, activation_bits: 32}]}",
+                           "mixed_precision: {max_size_ratio: 0.3, min_agreement: 0.9, min_deployed_agreement: 0.99}"}) {
+    EXPECT_TRUE(ValidateConfig(Complete(text)).ok()) << ValidateConfig(Complete(text));
+  }
+}
+
 TEST(ConfigRulesTest, EachBrokenLimitNamesItsField) {
   const std::pair<const char*, const char*> cases[] = {
       {"weights: {bits: 9}", "weights.bits"},
       {"{export: {profile: TENSORRT}, activations: {bits: 4}}", "activations.bits"},
       {"{export: {profile: OPENVINO}, overrides: [{name: a, activation_bits: 4}]}", "overrides[0].activation_bits"},
       {"{export: {profile: TENSORRT}, activations: {method: PACT_AFFINE}}", "activations.method"},
+      {"overrides: [{name: a, activation_bits: 16}]", "overrides[0].activation_bits"},
+      {"mixed_precision: {sensitive_bits: 32}", "mixed_precision"},
+      {"mixed_precision: {min_agreement: 1.5}", "mixed_precision.min_agreement"},
+      {"mixed_precision: {min_deployed_agreement: 0}", "mixed_precision.min_deployed_agreement"},
+      {"{weights: {bits: 4}, mixed_precision: {sensitive_bits: 8, min_agreement: 0.9, max_size_ratio: 0.3}}",
+       "mixed_precision.sensitive_bits"},
+      {"{weights: {bits: 4}, mixed_precision: {sensitive_bits: 8, min_deployed_agreement: 0.9}}", "mixed_precision.sensitive_bits"},
       {"export: {profile: OPENVINO, activation_type: INT8}", "export.activation_type"},
       {"contract: {budget_steps: 5}", "contract.max_drop"},
       {"contract: {max_drop: 2}", "contract.max_drop"},

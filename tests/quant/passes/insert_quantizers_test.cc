@@ -172,6 +172,35 @@ TEST(InsertQuantizersTest, OverridesSkipLayersAndSetBits) {
   EXPECT_THAT(plan->warnings[0], HasSubstr("overrides[2]"));
 }
 
+TEST(InsertQuantizersTest, ActivationsOfALayerCanStayFloatAroundQuantizedWeights) {
+  Graph graph = Residual();
+  v1::QuantizationConfig config = Config();
+  auto* layer = config.add_overrides();
+  layer->set_name("d_node");
+  layer->set_activation_bits(32);
+  const auto plan = InsertQuantizers(graph, config);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const LayerPlan& floating = LayerOf(*plan, "d_node");
+  EXPECT_EQ(floating.compute, LayerCompute::kWeightOnly);
+  EXPECT_EQ(floating.float_reason, "activations in float by overrides[0]");
+  EXPECT_EQ(floating.weight_quantizer, "wd");
+  EXPECT_THAT(floating.input_quantizer, IsEmpty());
+  EXPECT_THAT(floating.output_quantizer, IsEmpty());
+  // Neither its output has a quantizer nor, so, does the sum join two; what an int8 layer writes is quantized for all readers.
+  EXPECT_THAT(ValuesOf(*plan), UnorderedElementsAre("r", "b", "s", "e"));
+  EXPECT_EQ(graph.Producer("s")->inputs[0], "d");
+  EXPECT_EQ(graph.Producer(graph.Producer("d")->inputs[0])->op_type, "FakeQuantize");
+  EXPECT_EQ(graph.Producer(graph.Producer("d")->inputs[1])->StringOr("quantizer", ""), "wd");
+  EXPECT_EQ(LayerOf(*plan, "b_node").output_quantizer, "b");
+  EXPECT_EQ(LayerOf(*plan, "b_node").input_quantizer, "r");
+  // A later override wins.
+  auto* back = config.add_overrides();
+  back->set_name("d_node");
+  back->set_activation_bits(8);
+  Graph again = Residual();
+  EXPECT_EQ(LayerOf(*InsertQuantizers(again, config), "d_node").compute, LayerCompute::kInt8);
+}
+
 TEST(InsertQuantizersTest, OverridesGiveLayersMethodsAndRangesOfTheirOwn) {
   Graph graph = Residual();
   v1::QuantizationConfig config = Config();

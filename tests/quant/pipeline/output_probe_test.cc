@@ -106,13 +106,33 @@ TEST(SensitivityTest, LayersComeByWhatTheirQuantizationAloneDoes) {
   std::vector<QuantizerSpec> specs = {SpecOf("fine", 1, 8), SpecOf("coarse", 1, 2)};
   for (QuantizerSpec& spec : specs) spec.target = QuantizerTarget::kWeight;
   const auto probe = ProbeOf(graph, at::tensor({1.0f, -2.0f, 0.5f, 3.0f}).reshape({2, 2}));
-  const auto layers = MeasureSensitivity(*probe, graph, plan, specs, [](double) { return absl::OkStatus(); });
+  const auto layers = MeasureSensitivity(*probe, graph, plan, specs, specs, [](double) { return absl::OkStatus(); });
   ASSERT_TRUE(layers.ok()) << layers.status();
   ASSERT_EQ(layers->size(), 2u);
   EXPECT_EQ((*layers)[0].node, "y_node");
   EXPECT_EQ((*layers)[0].params, 4);
   EXPECT_GT((*layers)[0].error, 10 * (*layers)[1].error);
   EXPECT_EQ((*layers)[0].error, probe->ErrorOf({specs[1]}).value());
+  EXPECT_EQ((*layers)[0].weight_error, (*layers)[0].error);
+}
+
+TEST(SensitivityTest, LayerInInt8IsMeasuredWithInputAndOutputAndWithItsWeightAlone) {
+  const at::Tensor weight = at::tensor({1.0f, 0.3f, -0.2f, 0.7f}).reshape({2, 2});
+  const Graph graph = GraphOf({-1, 2},
+                              {Quantized("x"), Quantized("w"), NodeOf("MatMul", {"x_q", "w_q"}, "h"), Quantized("h"),
+                               NodeOf("Identity", {"h_q"}, "y")},
+                              {{"w", weight}});
+  QuantizationPlan plan;
+  plan.layers = {{.node = "h_node", .weight = "w", .input_quantizer = "x", .weight_quantizer = "w", .output_quantizer = "h",
+                  .compute = LayerCompute::kInt8}};
+  std::vector<QuantizerSpec> specs = {SpecOf("x", 3), SpecOf("h", 4), SpecOf("w", 1, 4)}, in_float = {SpecOf("w", 1, 8)};
+  specs[2].target = in_float[0].target = QuantizerTarget::kWeight;
+  const auto probe = ProbeOf(graph, at::tensor({1.0f, -2.0f, 0.5f, 3.0f}).reshape({2, 2}));
+  const auto layers = MeasureSensitivity(*probe, graph, plan, specs, in_float, [](double) { return absl::OkStatus(); });
+  ASSERT_TRUE(layers.ok()) << layers.status();
+  EXPECT_EQ((*layers)[0].error, probe->ErrorOf(specs).value());
+  EXPECT_EQ((*layers)[0].weight_error, probe->ErrorOf(in_float).value());
+  EXPECT_LT((*layers)[0].weight_error, 0.1 * (*layers)[0].error);
 }
 
 }  // namespace

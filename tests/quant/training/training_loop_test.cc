@@ -112,6 +112,30 @@ TEST(TrainingLoopTest, LossFallsAndWeightsBiasesAndAlphasMove) {
   }
 }
 
+// Adam's first step has the size of its rate, whatever the gradient.
+TEST(TrainingLoopTest, RelativeRateIsInUnitsOfEachTensorsRootMeanSquare) {
+  Fixture fixture(v1::PACT_TWO_SIDED, 1);
+  fixture.task.config.set_relative_learning_rate(true);
+  fixture.task.config.set_learning_rate(0.01);
+  fixture.task.config.set_weight_decay(0);
+  at::Tensor& large = fixture.model->parameters().at("w2");
+  large = large.detach() * 1000;
+  fixture.model->parameters().at("b2") = at::tensor({3.0f, 4.0f, 0.0f});
+  std::map<std::string, at::Tensor> before;
+  for (const char* name : {"w1", "w2", "b1", "b2"}) before[name] = fixture.model->parameters().at(name).clone();
+  ASSERT_TRUE(TrainingLoop(*fixture.model, fixture.task, BatchOf).Run({}).ok());
+  const auto moved = [&](const char* name) {
+    return (fixture.model->parameters().at(name).detach() - before.at(name)).abs().max().item<double>();
+  };
+  for (const char* name : {"w1", "w2"}) {
+    const double size = std::sqrt(before.at(name).to(at::kDouble).square().mean().item<double>());
+    EXPECT_NEAR(moved(name) / (0.01 * size), 1, 1e-3) << name;
+  }
+  EXPECT_NEAR(moved("b2"), 0.01 * 5 / std::sqrt(3.0), 1e-5);
+  // A bias of zeros has a size of 1e-3.
+  EXPECT_NEAR(moved("b1"), 1e-5, 1e-7);
+}
+
 // Trains one fixture in one go and the other, equal to it, from its checkpoint after 30 steps; they must end alike to the last bit.
 // Returns the history of the first.
 TrainingHistory TrainWholeAndResumed(Fixture& whole, Fixture& resumed) {

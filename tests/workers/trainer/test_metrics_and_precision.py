@@ -42,6 +42,25 @@ def line_net(path):
     ], weights, ["N", 8, 6])
 
 
+def deep_line_net(path):
+    """The same at 32 steps with eight more layers."""
+    rng = np.random.default_rng(5)
+    weights = random_weights(rng, first=(64, 3, 8, 1), last=(6, 64, 1, 1), **{f"w{i}": (64, 64, 1, 1) for i in range(8)})
+    weights["axes"] = np.array([2], np.int64)
+    nodes, value = [helper.make_node("Conv", ["x", "first"], ["h"])], "h"
+    for i in range(8):
+        nodes += [helper.make_node("Tanh", [value], [f"t{i}"]), helper.make_node("Conv", [f"t{i}", f"w{i}"], [f"c{i}"])]
+        value = f"c{i}"
+        weights[f"w{i}"] *= np.float32(1.5)
+    save_net(path, [
+        *nodes,
+        helper.make_node("Conv", [value, "last"], ["c"]),
+        helper.make_node("Squeeze", ["c", "axes"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("Softmax", ["t"], ["y"], axis=2),
+    ], weights, ["N", 32, 6])
+
+
 def map_net(path):
     weights = random_weights(np.random.default_rng(4), w1=(16, 3, 3, 3), w2=(16, 16, 3, 3), w3=(1, 16, 1, 1))
     save_net(path, [
@@ -158,6 +177,60 @@ def test_as_many_sensitive_layers_as_the_file_has_room_for(maps, tmp_path):
     assert kept == [{16}, {16, 2304}]
     done = quantize(maps, tmp_path / "small", "--preset", "ptq_int8", "--set", "mixed_precision.max_size_ratio=0.01")
     assert done.returncode != 0 and "max_size_ratio" in done.stderr
-    done = quantize(maps, tmp_path / "both", "--preset", "ptq_int8", "--set", "mixed_precision.max_size_ratio=0.5", "--set",
-                    "mixed_precision.min_agreement=0.5")
-    assert done.returncode != 0 and "exactly one" in done.stderr
+
+
+def test_float_activations_around_int8_weights_where_the_file_must_stay_small(maps, tmp_path):
+    """The layer with 2,304 weights is computed in int8, unless the answers must be FP32's; then its weights stay int8."""
+    target = ["--preset", "ptq_int8", "--set", "mixed_precision.max_size_ratio=0.45"]
+    x, reports = samples(40, 1), []
+    for agreement in ("0.5", "0.9999"):
+        out = tmp_path / agreement
+        report, _ = quantized(maps, out, *target, "--set", f"mixed_precision.min_agreement={agreement}")
+        assert report["size_bytes"]["int8"] <= 0.45 * report["size_bytes"]["fp32"]
+        reports.append({layer["params"]: layer for layer in report["layers"]})
+        a, b = (run_onnx(path, x) > 0.3 for path in (maps / "m.onnx", out / "model.int8.onnx"))
+        assert report["agreement"]["top1_fp32"] == pytest.approx((a & b).sum() / (a | b).sum())
+        ops = {node.op_type for node in onnx.load(out / "model.int8.onnx").graph.node}
+        assert ("QuantizeLinear" in ops) == (agreement == "0.5")
+    few, most = (layers[2304] for layers in reports)
+    assert (few["precision"], few["float_reason"]) == ("int8", None)
+    assert (most["precision"], most["weight_bits"], most["activation_bits"]) == ("int8_weights", 8, 32)
+    assert "mixed precision" in most["float_reason"] and most["weight_range"] == "full"
+    assert few["sensitivity"] > few["weight_sensitivity"] > 0
+
+
+def test_runtime_leaves_layers_in_float_between_quantized_values_alone(tmp_path):
+    """It would else quantize the weight of the one whose output is quantized at once, with one scale for all its channels."""
+    deep_line_net(tmp_path / "m.onnx")
+    np.savez(tmp_path / "train.npz", x=samples(64, 2))
+    np.savez(tmp_path / "eval.npz", x=samples(200, 1))
+    report, _ = quantized(tmp_path, tmp_path / "out", "--preset", "ptq_int8", "--set", "activations.bits=4")
+    assert {layer["precision"] for layer in report["layers"]} == {"int8_weights"}
+    assert {run["optimization"]: run["agreement_trained"] for run in report["runtimes"]} == {"all": 1, "none": 1}
+
+
+def test_float_activations_where_the_last_bits_of_a_float_would_decide(tmp_path):
+    """The grid's step is 1: whether 10.5 becomes 10 or 11 decides the class, and hangs on the last bit of what Abs gives."""
+    weights = {"w": np.zeros((768, 2), np.float32)}
+    weights["w"][0, 0], weights["w"][1, 1] = 1, 0.98
+    save_net(tmp_path / "m.onnx", [
+        helper.make_node("Abs", ["x"], ["a"]),
+        helper.make_node("Flatten", ["a"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["y"]),
+    ], weights, ["N", 2])
+    x = np.zeros((64, 3, 8, 32), np.float32)
+    x[:, 0, 0, :3] = -10.5, 10.75, 255
+    for name in ("train", "eval"):
+        np.savez(tmp_path / f"{name}.npz", x=x)
+    options = ["--preset", "ptq_int8", "--set", "calibration.threshold=MAX", "--set", "mixed_precision.min_deployed_agreement=0.9"]
+    report, _ = quantized(tmp_path, tmp_path / "out", *options)
+    layer = report["layers"][0]
+    assert (layer["precision"], layer["weight_bits"], layer["activation_bits"]) == ("int8_weights", 8, 32)
+    assert "mixed precision" in layer["float_reason"] and report["config"]["overrides"] == [{"name": layer["name"], "activation_bits": 32}]
+    assert report["deployed"]["metric"] == 1
+    # A quarter of a step off the middle nothing hangs on it.
+    x[:, 0, 0, 0] = -10.25
+    for name in ("train", "eval"):
+        np.savez(tmp_path / f"{name}.npz", x=x)
+    report, _ = quantized(tmp_path, tmp_path / "apart", *options)
+    assert report["layers"][0]["precision"] == "int8" and not report["config"].get("overrides")
