@@ -63,7 +63,9 @@ class LeasePoll final : public grpc::ServerUnaryReactor, public std::enable_shar
     std::optional<v1::Lease> lease;
     const absl::Status status = call_.Guard([&]() -> absl::Status {
       if (grpc_context_->IsCancelled()) return absl::CancelledError("the client left");
+      const bool first = worker_id_.empty();
       PACTORY_RETURN_IF_ERROR(Begin());
+      if (!first && turn == 0 && !sources_.glance->MayHoldJobs()) return absl::OkStatus();
       PACTORY_ASSIGN_OR_RETURN(lease, sources_.leases->Claim(worker_id_));
       return absl::OkStatus();
     });

@@ -2,18 +2,22 @@
 // WorkerService. Thread-safe.
 #pragma once
 
+#include "absl/time/time.h"
 #include "pactory/v1/worker.pb.h"
 #include "server/call.h"
+#include "server/queue_glance.h"
 #include "server/wakeups.h"
 #include "storage/lease_store.h"
-#include "storage/worker_store.h"
 
 namespace pactory {
+
+/// How old a look at the queue may be by which waiting polls decide whether to try.
+inline constexpr absl::Duration kQueueGlanceEvery = absl::Milliseconds(500);
 
 /// What a poll reads from.
 struct LeasePollSources {
   LeaseStore* leases = nullptr;
-  WorkerStore* workers = nullptr;
+  QueueGlance* glance = nullptr;
   Wakeups* wakeups = nullptr;
 };
 

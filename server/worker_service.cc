@@ -97,7 +97,7 @@ grpc::ServerUnaryReactor* WorkerService::RegisterWorker(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* WorkerService::LeaseJob(grpc::CallbackServerContext* grpc_context,
                                                   const v1::LeaseJobRequest* request, v1::LeaseJobResponse* response) {
   return StartLeasePoll(context_, grpc_context, *request, response,
-                        {.leases = parts_.leases, .workers = parts_.workers, .wakeups = parts_.wakeups});
+                        {.leases = parts_.leases, .glance = &glance_, .wakeups = parts_.wakeups});
 }
 
 grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* grpc_context,

@@ -4,6 +4,8 @@
 #include "absl/time/time.h"
 #include "pactory/v1/worker.grpc.pb.h"
 #include "server/call.h"
+#include "server/lease_poll.h"
+#include "server/queue_glance.h"
 #include "server/wakeups.h"
 #include "storage/lease_store.h"
 #include "storage/metric_store.h"
@@ -21,7 +23,8 @@ class WorkerService final : public v1::WorkerService::CallbackService {
     absl::Duration heartbeat_interval;
   };
 
-  WorkerService(CallContext context, const Parts& parts) : context_(context), parts_(parts) {}
+  WorkerService(CallContext context, const Parts& parts)
+      : context_(context), parts_(parts), glance_([leases = parts.leases] { return leases->AnyReady(); }, kQueueGlanceEvery) {}
 
   grpc::ServerUnaryReactor* RegisterWorker(grpc::CallbackServerContext* grpc_context,
                                            const v1::RegisterWorkerRequest* request,
@@ -46,6 +49,7 @@ class WorkerService final : public v1::WorkerService::CallbackService {
 
   const CallContext context_;
   const Parts parts_;
+  QueueGlance glance_;
 };
 
 }  // namespace pactory
