@@ -14,7 +14,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(_
 
 from clients import Clients  # noqa: E402
 from conftest import wait_until  # noqa: E402
-from faults import Faults  # noqa: E402
+from faults import LEASE_SECONDS, Faults  # noqa: E402
 from history import unexcused_losses, violations  # noqa: E402
 from world import World  # noqa: E402
 
@@ -35,6 +35,11 @@ def read_history(world):
     return jobs, events, artifacts, losses
 
 
+def faults_before(done, moment):
+    """What was done in the last terms before a moment, for whoever looks for the cause."""
+    return ", ".join(f"{name} {start:.1f}-{end:.1f}" for name, start, end in done if moment - 5 * LEASE_SECONDS < end and start < moment)
+
+
 def run(minutes, seed, agents, pause, rate):
     rng = random.Random(seed)
     # Short, for the path of a Unix socket.
@@ -46,15 +51,16 @@ def run(minutes, seed, agents, pause, rate):
         running = [pool.submit(clients.run, pause) for _ in range(CLIENTS)]
         clients.start_volume(rate)
         faults = Faults(world, rng)
-        counts = collections.Counter()
-        begin = time.monotonic()
+        done = []
+        begin = time.time()
         # Each of them once, then any.
         plan = faults.all()
         rng.shuffle(plan)
-        while plan or time.monotonic() - begin < minutes * 60:
+        while plan or time.time() - begin < minutes * 60:
             fault = plan.pop() if plan else rng.choice(faults.all())
+            start = time.time()
             fault()
-            counts[fault.__name__] += 1
+            done.append((fault.__name__, start - begin, time.time() - begin))
             time.sleep(rng.uniform(0.2, 1))
         clients.stopping.set()
         # A client that met anything but an answer or an outage ends the run.
@@ -65,9 +71,9 @@ def run(minutes, seed, agents, pause, rate):
         wait_until(lambda: world.sql("SELECT count(*) FROM job WHERE end_time IS NULL") == [["0"]], 900, "every job has ended")
         jobs, events, artifacts, losses = read_history(world)
         broken = violations(clients.acknowledged, clients.cancelled, jobs, events, artifacts)
-        broken += [f"{job}: lost by {worker}, to which nothing had happened" for job, worker, _ in
-                   unexcused_losses(losses, faults.excuses)]
-        return {"minutes": minutes, "seed": seed, "faults": dict(counts), "acknowledged": len(clients.acknowledged),
+        broken += [f"{job}: lost by {worker} at {moment - begin:.1f} s, to which nothing had happened; before it: "
+                   f"{faults_before(done, moment - begin)}" for job, worker, moment in unexcused_losses(losses, faults.excuses)]
+        return {"minutes": minutes, "seed": seed, "faults": dict(collections.Counter(name for name, _, _ in done)), "acknowledged": len(clients.acknowledged),
                 "jobs": len(jobs), "states": dict(collections.Counter(job["state"] for job in jobs.values())),
                 "real_trainings_done": sum(jobs[name]["state"] == "SUCCEEDED" for name in clients.real if name in jobs),
                 "cancels": len(clients.cancelled), "leases_lost": len(losses),

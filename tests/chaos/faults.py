@@ -69,11 +69,18 @@ class Faults:
         self.excuse(agent.worker_id(), begin, time.time())
 
     def kill_server(self):
+        begin = time.time()
         if self.rng.random() < 0.5:
+            agents = self.world.agents_of_second()
             self.world.second.kill()
         else:
+            agents = self.world.agents_of_first()
             self.world.service.kill(self.world.service.server_pid())
         self.world.up()
+        # The other server takes back what it does not hear of for a term.
+        if time.time() - begin > LEASE_SECONDS / 4:
+            for agent in agents:
+                self.excuse(agent.worker_id(), begin, time.time())
 
     def stop_server(self):
         """Both stand still, as their host does: with one of two, the other would take its agents' jobs."""
@@ -141,7 +148,6 @@ class Faults:
         time.sleep(3)
         for proxy in proxies:
             proxy.delay = 0.0
-
 
     def cut_database(self):
         """Between the second server and PostgreSQL."""

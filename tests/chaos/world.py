@@ -147,6 +147,9 @@ class World:
     def agents_of_second(self):
         return self.agents[2::3]
 
+    def agents_of_first(self):
+        return [agent for agent in self.agents if agent not in self.agents_of_second()]
+
     def up(self):
         """Starts again what was killed."""
         self.service.up()
