@@ -58,7 +58,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const ServerAddress& 
   }
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 200);
+  // What an attempt to connect may take, not a pause: on a busy host handshakes are slow.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   // A peer that vanished without a word is noticed by pings, also in streams that are quiet for long.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
