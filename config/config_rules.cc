@@ -14,9 +14,6 @@ namespace {
 
 using v1::QuantizationConfig;
 
-// Bits that stand for float.
-constexpr int kFloatBits = 32;
-
 // Sets `field` of `message` to `value` where it is absent.
 #define PACTORY_DEFAULT(message, field, value) \
   if (!(message)->has_##field()) (message)->set_##field(value)

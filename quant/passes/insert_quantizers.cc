@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "config/config_rules.h"
 #include "quant/ops/registry.h"
 #include "quant/ops/value_range.h"
 #include "quant/passes/layer_overrides.h"

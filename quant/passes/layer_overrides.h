@@ -12,9 +12,6 @@
 
 namespace pactory::quant {
 
-/// What `activation_bits` of an override means as float.
-inline constexpr int64_t kFloatBits = 32;
-
 /// What the overrides say of one layer.
 struct LayerRule {
   bool skip = false;

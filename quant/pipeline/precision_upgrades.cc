@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "quant/passes/layer_overrides.h"
+#include "config/config_rules.h"
 
 namespace pactory::quant {
 namespace {
