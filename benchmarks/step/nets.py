@@ -11,21 +11,15 @@ import torch
 import torchvision
 from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
 
+from timing import CLASSES, CLASSIFIER_BLOCKS, CLASSIFIER_WIDTH, SHAPES, data
+
 # Samples of the data files: the batch that is timed, and no more than calibration needs.
 SAMPLES = 64
-SHAPES = {"ppocr_classifier": (3, 48, 192), "mobilenet_v3_small": (3, 224, 224), "mobilenet_v3_large": (3, 224, 224),
-          "resnet18": (3, 224, 224)}
-CLASSES = {"ppocr_classifier": 2}
 
 
 def ppocr_classifier():
-    """PP-OCR's text-direction classifier: MobileNetV3-Small of 0.35 times the width, on lines that keep their width."""
-    block = functools.partial(InvertedResidualConfig, dilation=1, width_mult=0.35)
-    net = MobileNetV3([
-        block(16, 3, 16, 16, True, "RE", 2), block(16, 3, 72, 24, False, "RE", 2), block(24, 3, 88, 24, False, "RE", 1),
-        block(24, 5, 96, 40, True, "HS", 2), block(40, 5, 240, 40, True, "HS", 1), block(40, 5, 240, 40, True, "HS", 1),
-        block(40, 5, 120, 48, True, "HS", 1), block(48, 5, 144, 48, True, "HS", 1), block(48, 5, 288, 96, True, "HS", 2),
-        block(96, 5, 576, 96, True, "HS", 1), block(96, 5, 576, 96, True, "HS", 1)], last_channel=1)
+    block = functools.partial(InvertedResidualConfig, dilation=1, width_mult=CLASSIFIER_WIDTH)
+    net = MobileNetV3([block(*row) for row in CLASSIFIER_BLOCKS], last_channel=1)
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d) and module.groups > 1 and module.stride == (2, 2):
             module.stride = (2, 1)
@@ -38,12 +32,6 @@ def load(name):
     """The net in training form, with BatchNormalization."""
     torch.manual_seed(0)
     return ppocr_classifier() if name == "ppocr_classifier" else getattr(torchvision.models, name)()
-
-
-def data(name, samples):
-    generator = numpy.random.default_rng(0)
-    x = generator.standard_normal((samples, *SHAPES[name]), dtype=numpy.float32)
-    return x, generator.integers(0, CLASSES.get(name, 1000), samples)
 
 
 def write(name, folder):

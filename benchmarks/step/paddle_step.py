@@ -1,30 +1,22 @@
 """Times training steps of one net in Paddle: plain, or quantization-aware by PaddleSlim, without and with PACT.
 
-Prints JSON as torch_step.py does. The nets are those of nets.py, made of paddle.vision.
+The nets are those of nets.py, made of paddle.vision.
 """
-import argparse
-import json
-import resource
-import time
-
-import numpy
 import paddle
 from paddle.vision.models import mobilenetv3
 from paddleslim.dygraph.quant import QAT
 
-SHAPES = {"ppocr_classifier": (3, 48, 192), "mobilenet_v3_small": (3, 224, 224), "mobilenet_v3_large": (3, 224, 224),
-          "resnet18": (3, 224, 224)}
+import timing
+
+ACTIVATIONS = {"RE": "relu", "HS": "hardswish"}
 
 
 class Classifier(mobilenetv3.MobileNetV3):
     """nets.ppocr_classifier."""
 
     def __init__(self):
-        rows = [(16, 3, 16, 16, True, "relu", 2), (16, 3, 72, 24, False, "relu", 2), (24, 3, 88, 24, False, "relu", 1),
-                (24, 5, 96, 40, True, "hardswish", 2), (40, 5, 240, 40, True, "hardswish", 1), (40, 5, 240, 40, True, "hardswish", 1),
-                (40, 5, 120, 48, True, "hardswish", 1), (48, 5, 144, 48, True, "hardswish", 1), (48, 5, 288, 96, True, "hardswish", 2),
-                (96, 5, 576, 96, True, "hardswish", 1), (96, 5, 576, 96, True, "hardswish", 1)]
-        blocks = [mobilenetv3.InvertedResidualConfig(*row[:6], (2, 1) if row[6] == 2 else 1, scale=0.35) for row in rows]
+        blocks = [mobilenetv3.InvertedResidualConfig(*row[:5], ACTIVATIONS[row[5]], (2, 1) if row[6] == 2 else 1,
+                                                     scale=timing.CLASSIFIER_WIDTH) for row in timing.CLASSIFIER_BLOCKS]
         super().__init__(blocks, last_channel=1, num_classes=0, with_pool=False)
         self.head = paddle.nn.Sequential(paddle.nn.MaxPool2D(2), paddle.nn.AdaptiveAvgPool2D(1), paddle.nn.Flatten(),
                                          paddle.nn.Linear(self.lastconv_out_channels, 2))
@@ -50,18 +42,9 @@ FORMS = {"paddle_plain": lambda net: net, "paddleslim": lambda net: quantized(ne
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--form", choices=FORMS, required=True)
-    parser.add_argument("--net", choices=SHAPES, required=True)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, help="what OMP_NUM_THREADS says; Paddle reads that alone")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=5)
-    options = parser.parse_args()
+    options = timing.read_flags(__doc__.splitlines()[0], FORMS)
     paddle.set_device("cpu")
-    generator = numpy.random.default_rng(0)
-    x = paddle.to_tensor(generator.standard_normal((options.batch, *SHAPES[options.net]), dtype=numpy.float32))
-    y = paddle.to_tensor(generator.integers(0, 2, options.batch))
+    x, y = (paddle.to_tensor(array) for array in timing.data(options.net, options.batch))
     net = FORMS[options.form](load(options.net))
     net.train()
     optimizer = paddle.optimizer.Adam(learning_rate=1e-5, parameters=net.parameters())
@@ -71,15 +54,7 @@ def main():
         optimizer.step()
         optimizer.clear_grad()
 
-    step()
-    seconds = []
-    for _ in range(options.rounds):
-        step()
-        begin = time.perf_counter()
-        for _ in range(options.steps):
-            step()
-        seconds.append((time.perf_counter() - begin) / options.steps)
-    print(json.dumps({"seconds": seconds, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    timing.print_times(step, options)
 
 
 if __name__ == "__main__":

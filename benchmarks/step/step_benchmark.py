@@ -11,11 +11,12 @@ import statistics
 import subprocess
 import sys
 
+from timing import SHAPES
+
 HERE = pathlib.Path(__file__).resolve().parent
 TORCH = ["plain", "fx", "pt2e", "brevitas", "nncf", "composed_pact"]
 PADDLE = ["paddle_plain", "paddleslim", "paddleslim_pact"]
 FLOAT = ["pactory_float", "plain", "paddle_plain"]
-NETS = ["ppocr_classifier", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18"]
 
 
 def run(command, threads):
@@ -55,7 +56,7 @@ def programs(options):
 
 def measure(options):
     found = {}
-    for net in options.only or NETS:
+    for net in options.only or SHAPES:
         for threads in options.threads or [1, 2]:
             rows = found[f"{net}, {threads} thread{'s' * (threads > 1)}"] = {}
             for _ in range(options.cycles):
@@ -102,7 +103,7 @@ def main():
     parser.add_argument("--nets", type=pathlib.Path, required=True, help="what nets.py wrote")
     parser.add_argument("--torch-python", help="Python with requirements-torch.txt; without it PyTorch is left out")
     parser.add_argument("--paddle-python", help="Python with requirements-paddle.txt; without it Paddle is left out")
-    parser.add_argument("--only", action="append", choices=NETS, help="a net; repeatable; default: all")
+    parser.add_argument("--only", action="append", choices=SHAPES, help="a net; repeatable; default: all")
     parser.add_argument("--threads", type=int, action="append", help="repeatable; default: 1 and 2")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--cycles", type=int, default=2, help="times that every program is run")

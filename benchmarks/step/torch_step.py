@@ -1,18 +1,11 @@
 """Times training steps of one net in PyTorch: plain, or quantization-aware by one of its libraries in the form it recommends.
-
-Prints JSON: seconds of each round's mean step.
 """
-import argparse
-import copy
-import json
-import resource
-import sys
-import time
 import warnings
 
 import torch
 
 import nets
+import timing
 
 warnings.filterwarnings("ignore")
 
@@ -91,19 +84,10 @@ FORMS = {"plain": plain, "fx": fx, "pt2e": pt2e, "brevitas": brevitas, "nncf": n
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--form", choices=FORMS, required=True)
-    parser.add_argument("--net", choices=nets.SHAPES, required=True)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=5)
-    options = parser.parse_args()
+    options = timing.read_flags(__doc__.splitlines()[0], FORMS)
     torch.set_num_threads(options.threads)
-    samples, labels = nets.data(options.net, options.batch)
-    x, y = torch.from_numpy(samples), torch.from_numpy(labels)
-    net = nets.load(options.net)
-    model = FORMS[options.form](copy.deepcopy(net).train(), x)
+    x, y = (torch.from_numpy(array) for array in timing.data(options.net, options.batch))
+    model = FORMS[options.form](nets.load(options.net).train(), x)
     # Exported graphs have no such switch; they are in training form already.
     if options.form != "pt2e":
         model.train()
@@ -114,16 +98,8 @@ def main():
         torch.nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
 
-    step()
-    seconds = []
-    for _ in range(options.rounds):
-        step()
-        begin = time.perf_counter()
-        for _ in range(options.steps):
-            step()
-        seconds.append((time.perf_counter() - begin) / options.steps)
-    print(json.dumps({"seconds": seconds, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    timing.print_times(step, options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
