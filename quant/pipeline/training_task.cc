@@ -13,15 +13,30 @@
 namespace pactory::quant {
 namespace {
 
-// The samples of a step; the last samples of an epoch that fill no batch wait for the next shuffle.
-std::vector<int64_t> IndicesOfStep(const Dataset& dataset, const v1::TrainingConfig& config, int64_t step) {
-  const int64_t batch = std::min<int64_t>(config.batch_size(), dataset.size());
-  const int64_t per_epoch = dataset.size() / batch;
-  const std::vector<int64_t> order =
-      ShuffledOrder(dataset.size(), static_cast<uint64_t>(config.seed()), step / per_epoch);
-  const auto first = order.begin() + (step % per_epoch) * batch;
-  return {first, first + batch};
-}
+// The samples of each step; the last samples of an epoch that fill no batch wait for the next shuffle.
+class StepSamples {
+ public:
+  StepSamples(int64_t size, const v1::TrainingConfig& config)
+      : size_(size), batch_(std::min<int64_t>(config.batch_size(), size)), seed_(static_cast<uint64_t>(config.seed())) {}
+
+  std::vector<int64_t> Of(int64_t step) {
+    const int64_t per_epoch = size_ / batch_;
+    if (const int64_t epoch = step / per_epoch; epoch != epoch_) {
+      order_ = ShuffledOrder(size_, seed_, epoch);
+      epoch_ = epoch;
+    }
+    const auto first = order_.begin() + (step % per_epoch) * batch_;
+    return {first, first + batch_};
+  }
+
+ private:
+  const int64_t size_;
+  const int64_t batch_;
+  const uint64_t seed_;
+  // Of the epoch that was asked for last: shuffling a large dataset takes as long as a step.
+  int64_t epoch_ = -1;
+  std::vector<int64_t> order_;
+};
 
 // The teacher runs for every batch, also for samples it has seen: what it gave for them in another batch may differ in the last
 // bit, and a resumed training would not end as one in one go.
@@ -38,8 +53,9 @@ absl::StatusOr<std::vector<at::Tensor>> TeacherTensors(PipelineState& state, con
 }  // namespace
 
 BatchSource MakeTrainingBatches(PipelineState& state, const LossWeights& weights, const std::vector<DistillationTarget>& targets) {
-  return [&state, weights, targets](int64_t step) -> absl::StatusOr<TrainingBatch> {
-    const std::vector<int64_t> indices = IndicesOfStep(*state.train, state.config.training(), step);
+  StepSamples samples_of(state.train->size(), state.config.training());
+  return [&state, weights, targets, samples_of](int64_t step) mutable -> absl::StatusOr<TrainingBatch> {
+    const std::vector<int64_t> indices = samples_of.Of(step);
     PACTORY_ASSIGN_OR_RETURN(const Batch samples, state.train->Read(indices));
     TrainingBatch batch;
     const v1::PreprocessConfig& preprocess = state.config.preprocess();
