@@ -130,22 +130,23 @@ ExitCode PrintState(const Invocation& invocation, const v1::Job& job) {
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> CancelJob(const Invocation& invocation, const JobFlags& flags) {
+// Calls what takes a job's name and returns the job.
+template <typename Request>
+absl::StatusOr<ExitCode> ChangeJob(const Invocation& invocation, const JobFlags& flags,
+                                   grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*, const Request&, v1::Job*)) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
-  v1::CancelJobRequest request;
+  Request request;
   request.set_name(flags.job);
-  PACTORY_ASSIGN_OR_RETURN(const v1::Job job,
-                           session->Call(session->jobs(), &v1::JobService::Stub::CancelJob, request));
+  PACTORY_ASSIGN_OR_RETURN(const v1::Job job, session->Call(session->jobs(), method, request));
   return PrintState(invocation, job);
 }
 
+absl::StatusOr<ExitCode> CancelJob(const Invocation& invocation, const JobFlags& flags) {
+  return ChangeJob(invocation, flags, &v1::JobService::Stub::CancelJob);
+}
+
 absl::StatusOr<ExitCode> StopTraining(const Invocation& invocation, const JobFlags& flags) {
-  PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
-  v1::StopTrainingRequest request;
-  request.set_name(flags.job);
-  PACTORY_ASSIGN_OR_RETURN(const v1::Job job,
-                           session->Call(session->jobs(), &v1::JobService::Stub::StopTraining, request));
-  return PrintState(invocation, job);
+  return ChangeJob(invocation, flags, &v1::JobService::Stub::StopTraining);
 }
 
 absl::StatusOr<ExitCode> PrintMetrics(const Invocation& invocation, const JobFlags& flags) {
