@@ -245,7 +245,7 @@ absl::StatusOr<v1::Job> JobStore::Cancel(const std::string& tenant_id, const std
 
 absl::StatusOr<v1::Job> JobStore::StopTraining(const std::string& tenant_id, const std::string& id) {
   if (!IsUuid(id)) return JobNotFound(id);
-  PACTORY_RETURN_IF_ERROR(database_.Transact("job.stop_training", [&](pqxx::transaction_base& transaction) {
+  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("job.stop_training", [&](pqxx::transaction_base& transaction) {
     if (transaction.exec_params(kStopTraining, tenant_id, id).empty()) return absl::OkStatus();
     LogJobEvent(transaction, id, "STOP_TRAINING_REQUESTED");
     Notify(transaction, id);

@@ -53,6 +53,17 @@ TEST_F(JobStoreTest, ARequestIdWithOtherContentIsRefused) {
   EXPECT_EQ(FieldOf(other.status()), "request_id");
 }
 
+TEST_F(JobStoreTest, AStopOfTrainingMayBeRepeatedWhenTheDatabaseWasLost) {
+  const std::string id = NewJob();
+  Sql("CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS "
+      "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'");
+  Sql("CREATE CONSTRAINT TRIGGER lose AFTER UPDATE ON job DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lose()");
+  EXPECT_EQ(ReasonOf(jobs_->StopTraining(tenant_, id).status()), "DATABASE_UNAVAILABLE");
+  Sql("DROP TRIGGER lose ON job");
+  Sql("DROP FUNCTION lose()");
+  EXPECT_TRUE(jobs_->StopTraining(tenant_, id).ok());
+}
+
 TEST_F(JobStoreTest, ACreateWithARequestIdMayBeRepeatedWhenTheDatabaseWasLost) {
   v1::Job job;
   *job.mutable_spec() = spec_;
