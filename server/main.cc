@@ -139,7 +139,7 @@ CLI::App* AddServe(CLI::App& app, CommonOptions& common, ServeOptions& options) 
       ->capture_default_str();
   serve
       ->add_option("--heartbeat-seconds", options.heartbeat_seconds,
-                   "How often workers are told to call; at most half the lease")
+                   "How often workers are told to call; at most a third of the lease")
       ->envname("PACTORY_HEARTBEAT_SECONDS")
       ->check(CLI::Range(0.05, 1800.0))
       ->capture_default_str();
@@ -189,9 +189,9 @@ int ExitCodeOf(const absl::Status& status) {
 
 absl::Status Serve(ServeOptions& options) {
   pactory::ServerOptions& server = options.command.server;
-  if (options.heartbeat_seconds > options.lease_seconds / 2) {
+  if (options.heartbeat_seconds > options.lease_seconds / 3) {
     return absl::InvalidArgumentError(
-        "--heartbeat-seconds must be at most half of --lease-seconds: one lost heartbeat must not cost the lease");
+        "--heartbeat-seconds must be at most a third of --lease-seconds: a lost heartbeat and a late one must not cost the lease");
   }
   server.lease_term = absl::Seconds(options.lease_seconds);
   server.heartbeat_interval = absl::Seconds(options.heartbeat_seconds);

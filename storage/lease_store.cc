@@ -30,7 +30,8 @@ LEFT JOIN blob cb ON cb.id = j.checkpoint_blob_id)sql";
 
 constexpr Statement kAnyReady = {"lease.any_ready", "SELECT 1 FROM job_ready WHERE ready_time <= now() LIMIT 1"};
 
-// The worker's time of last contact is written at most every 5 s: it is for people.
+// The worker's time of last contact is written at most every 5 s: it is for people. The commit does not wait for the disk: a crash
+// of the database may take the last heartbeat back, and a lease outlasts two.
 constexpr Statement kHeartbeat = {"lease.heartbeat", R"sql(
 WITH beat AS (
   UPDATE job_lease SET lease_until = now() + $3::interval, heartbeat_time = now(),
@@ -40,7 +41,8 @@ WITH beat AS (
   UPDATE worker SET last_seen_time = now() FROM beat
   WHERE worker.id = beat.worker_id AND worker.last_seen_time < now() - interval '5 s'
 )
-SELECT job.state = 'CANCELLING', beat.preempted, job.stop_training FROM beat JOIN job ON job.id = beat.job_id)sql"};
+SELECT job.state = 'CANCELLING', beat.preempted, job.stop_training, set_config('synchronous_commit', 'off', true)
+FROM beat JOIN job ON job.id = beat.job_id)sql"};
 
 // The checkpoint before it is put down for removal.
 constexpr Statement kCheckpoint = {"lease.checkpoint", R"sql(

@@ -104,6 +104,20 @@ TEST_F(LeaseStoreTest, EveryWriteUnderAStaleFenceIsRefused) {
   EXPECT_EQ(Sql("SELECT checkpoint_blob_id IS NULL FROM job"), "t");
 }
 
+TEST_F(LeaseStoreTest, OnlyTheCommitOfAHeartbeatDoesNotWaitForTheDisk) {
+  // A deferred trigger runs when its transaction commits.
+  Sql("CREATE TABLE commits (number serial, waits text);"
+      "CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+      "INSERT INTO commits (waits) VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;"
+      "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE OR DELETE ON job_lease "
+      "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_commit()");
+  NewJob();
+  const LeaseRef lease = Claim();
+  ASSERT_TRUE(leases_->Heartbeat(lease, {}).ok());
+  ASSERT_TRUE(leases_->Finish(lease, Succeeded()).ok());
+  EXPECT_EQ(Sql("SELECT string_agg(waits, ' ' ORDER BY number) FROM commits"), "on off on");
+}
+
 TEST_F(LeaseStoreTest, ALateWriteIsAcceptedWhileNobodyElseHasTheJob) {
   const std::string id = NewJob();
   const LeaseRef lease = Claim();
