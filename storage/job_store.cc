@@ -58,19 +58,6 @@ constexpr char kStopTraining[] =
     "UPDATE job SET stop_training = true WHERE id = $2 AND tenant_id = $1 AND state IN ('PENDING', 'RUNNING') "
     "AND NOT stop_training RETURNING id";
 
-std::string SelectOne() {
-  return absl::StrCat("SELECT ", kJobColumns, kQueuePosition,
-                      ", j.request_sha256 FROM job j LEFT JOIN job_lease l ON l.job_id = j.id ");
-}
-
-// Of a row of kJobColumns, a position and kStartEstimate.
-absl::StatusOr<v1::Job> JobWithEstimateOf(const pqxx::row& row) {
-  constexpr int kEstimate = 16;
-  PACTORY_ASSIGN_OR_RETURN(v1::Job job, JobOf(row));
-  if (job.state() == v1::Job::PENDING) SetEstimatedStart(row, kEstimate, job);
-  return job;
-}
-
 absl::Status CheckQueueLimit(pqxx::transaction_base& transaction, const std::string& tenant_id) {
   const pqxx::result limited = transaction.exec_params(kQueueLimit, tenant_id);
   if (limited.empty()) return absl::OkStatus();
@@ -82,6 +69,9 @@ absl::Status CheckQueueLimit(pqxx::transaction_base& transaction, const std::str
                                                 "raise the limit")),
       "QUOTA_EXCEEDED");
 }
+
+// Jobs that are committed already: its own commit, of nothing but a word, does not wait for the disk.
+constexpr Statement kAnnounce = {"job.announce", "SELECT pg_notify($1, $2), set_config('synchronous_commit', 'off', true)"};
 
 std::string WorkerKindOf(const v1::Resources& resources) {
   return v1::Resources::WorkerKind_Name(resources.worker_kind() == v1::Resources::WORKER_KIND_UNSPECIFIED
@@ -100,10 +90,9 @@ void Notify(pqxx::transaction_base& transaction, const std::string& payload) {
 }  // namespace
 
 absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key) {
-  static const std::string* const sql = new std::string(absl::StrCat(
-      kInsertJob, kJoinTheLine, ", waiting AS (SELECT tenant_id, worker_kind, memory_gib FROM made), ",
-      SlotsForWaiting(), "SELECT ", kJobColumns, kQueuePosition, ", ", kStartEstimate,
-      "FROM made j CROSS JOIN (SELECT NULL::bytea AS progress) AS l"));
+  static const std::string* const sql =
+      new std::string(absl::StrCat(kInsertJob, kJoinTheLine, "SELECT ", kJobColumns,
+                                   "NULL::bigint FROM made j CROSS JOIN (SELECT NULL::bytea AS progress) AS l"));
   const v1::JobSpec& spec = job.spec();
   std::optional<v1::Job> made;
   const auto insert = [&](pqxx::transaction_base& transaction, bool within_limit) -> absl::Status {
@@ -113,7 +102,7 @@ absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1:
             spec.priority(), spec.max_attempts(), SecondsOf(spec.deadline()), key.id, key.sha256, SecondsOf(spec.stall()),
             WorkerKindOf(spec.resources()), spec.resources().memory_gib(), within_limit);
     if (rows.empty()) return absl::OkStatus();
-    PACTORY_ASSIGN_OR_RETURN(made, JobWithEstimateOf(rows[0]));
+    PACTORY_ASSIGN_OR_RETURN(made, JobOf(rows[0]));
     return absl::OkStatus();
   };
   const auto insert_below_limit = [&](pqxx::transaction_base& statement) { return insert(statement, false); };
@@ -142,7 +131,7 @@ bool JobStore::WantsAnnouncement() { return !announcing_.exchange(true); }
 absl::Status JobStore::Announce() {
   announcing_ = false;
   return database_.Query("job.announce", [](pqxx::transaction_base& statement) {
-    Notify(statement, kJobsQueued);
+    Run(statement, kAnnounce, kJobChannel, kJobsQueued);
     return absl::OkStatus();
   });
 }
@@ -153,7 +142,10 @@ absl::StatusOr<std::optional<v1::Job>> JobStore::FindByRequest(const std::string
   PACTORY_RETURN_IF_ERROR(
       database_.Query("job.find_by_request", [&](pqxx::transaction_base& statement) -> absl::Status {
         const pqxx::result found = statement.exec_params(
-            absl::StrCat(SelectOne(), "WHERE j.tenant_id = $1 AND j.request_id = $2"), tenant_id, key.id);
+            absl::StrCat("SELECT ", kJobColumns,
+                         "NULL::bigint, j.request_sha256 FROM job j LEFT JOIN job_lease l ON l.job_id = j.id "
+                         "WHERE j.tenant_id = $1 AND j.request_id = $2"),
+            tenant_id, key.id);
         if (found.empty()) return absl::OkStatus();
         if (TextOr(found[0][16]) != key.sha256) return RequestIdReused(key);
         PACTORY_ASSIGN_OR_RETURN(job, JobOf(found[0]));
@@ -172,7 +164,9 @@ absl::StatusOr<v1::Job> JobStore::Get(const std::string& tenant_id, const std::s
         "FROM job j LEFT JOIN job_lease l ON l.job_id = j.id WHERE j.tenant_id = $1 AND j.id = $2"));
     const pqxx::result found = Run(statement, {"job.get", sql->c_str()}, tenant_id, id);
     if (found.empty()) return JobNotFound(id);
-    PACTORY_ASSIGN_OR_RETURN(job, JobWithEstimateOf(found[0]));
+    PACTORY_ASSIGN_OR_RETURN(job, JobOf(found[0]));
+    constexpr int kEstimate = 16;
+    if (job.state() == v1::Job::PENDING) SetEstimatedStart(found[0], kEstimate, job);
     return absl::OkStatus();
   }));
   return job;

@@ -24,9 +24,9 @@ class JobStore {
  public:
   explicit JobStore(Database* database) : database_(*database) {}
 
-  /// Queues a job whose spec is complete. The same request key returns the job made first, another content under its id
-  /// INVALID_ARGUMENT. NOT_FOUND where its model or a dataset is gone; RESOURCE_EXHAUSTED with reason `QUOTA_EXCEEDED` where
-  /// the tenant has as many queued jobs as it may.
+  /// Queues a job whose spec is complete, and returns it without its place. The same request key returns the job made first,
+  /// another content under its id INVALID_ARGUMENT. NOT_FOUND where its model or a dataset is gone; RESOURCE_EXHAUSTED with
+  /// reason `QUOTA_EXCEEDED` where the tenant has as many queued jobs as it may.
   absl::StatusOr<v1::Job> Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key);
 
   /// Announce tells every server that jobs were queued since it ran last. WantsAnnouncement returns whether it has to be called, and
