@@ -29,8 +29,9 @@ def read_history(world):
     artifacts = [(f"jobs/{row[0]}", row[1], int(row[2]), row[3] == "t") for row in world.sql(
         "SELECT a.job_id, a.name, a.fence, b.sha256 = (SELECT encode(sha256(coalesce(string_agg(c.data, ''::bytea ORDER BY "
         "c.index), ''::bytea)), 'hex') FROM blob_chunk c WHERE c.blob_id = b.id) FROM artifact a JOIN blob b ON b.id = a.blob_id")]
-    losses = [(f"jobs/{row[0]}", row[1], float(row[2])) for row in world.sql(
-        "SELECT job_id, worker_id, extract(epoch FROM time) FROM job_event WHERE kind = 'WORKER_LOST' "
+    losses = [(f"jobs/{row[0]}", row[1], float(row[2]), float(row[3])) for row in world.sql(
+        "SELECT job_id, worker_id, (SELECT extract(epoch FROM max(l.time)) FROM job_event l WHERE l.job_id = e.job_id "
+        "AND l.kind = 'LEASED' AND l.sequence < e.sequence), extract(epoch FROM time) FROM job_event e WHERE kind = 'WORKER_LOST' "
         "OR (kind = 'FAILED' AND (detail LIKE 'POISON%' OR detail LIKE 'WORKER_LOST%'))")]
     return jobs, events, artifacts, losses
 
@@ -46,6 +47,7 @@ def run(minutes, seed, agents, pause, rate):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pactory-chaos-"))
     world = World(folder, agents)
     clients = Clients(world, seed, real_jobs=max(1, round(minutes * 1.1)))
+    kept = False
     try:
         pool = concurrent.futures.ThreadPoolExecutor(CLIENTS)
         running = [pool.submit(clients.run, pause) for _ in range(CLIENTS)]
@@ -59,7 +61,7 @@ def run(minutes, seed, agents, pause, rate):
         while plan or time.time() - begin < minutes * 60:
             fault = plan.pop() if plan else rng.choice(faults.all())
             start = time.time()
-            fault()
+            faults.do(fault)
             done.append((fault.__name__, start - begin, time.time() - begin))
             time.sleep(rng.uniform(0.2, 1))
         clients.stopping.set()
@@ -72,8 +74,12 @@ def run(minutes, seed, agents, pause, rate):
         jobs, events, artifacts, losses = read_history(world)
         broken = violations(clients.acknowledged, clients.cancelled, jobs, events, artifacts)
         broken += [f"{job}: lost by {worker} at {moment - begin:.1f} s, to which nothing had happened; before it: "
-                   f"{faults_before(done, moment - begin)}" for job, worker, moment in unexcused_losses(losses, faults.excuses)]
-        return {"minutes": minutes, "seed": seed, "faults": dict(collections.Counter(name for name, _, _ in done)), "acknowledged": len(clients.acknowledged),
+                   f"{faults_before(done, moment - begin)}" for job, worker, _, moment in
+                   unexcused_losses(losses, faults.harms, faults.outages, LEASE_SECONDS)]
+        # The logs, for whoever looks for the cause.
+        kept = bool(broken)
+        return {"minutes": minutes, "seed": seed, "folder": str(folder) if kept else None, "began": begin,
+                "faults": dict(collections.Counter(name for name, _, _ in done)), "acknowledged": len(clients.acknowledged),
                 "jobs": len(jobs), "states": dict(collections.Counter(job["state"] for job in jobs.values())),
                 "real_trainings_done": sum(jobs[name]["state"] == "SUCCEEDED" for name in clients.real if name in jobs),
                 "cancels": len(clients.cancelled), "leases_lost": len(losses),
@@ -83,7 +89,8 @@ def run(minutes, seed, agents, pause, rate):
         if clients.volume and clients.volume.poll() is None:
             clients.volume.kill()
         world.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def main():

@@ -14,12 +14,13 @@ LEASE_SECONDS = 8
 
 
 class Faults:
-    """Harms one world (world.World). `excuses` tells which workers could lose their leases when."""
+    """Harms one world (world.World). `harms` tells what happened to workers when, `outages` when all leases were given a fresh term."""
 
     def __init__(self, world, rng):
         self.world = world
         self.rng = rng
-        self.excuses = []
+        self.harms = []
+        self.outages = []
 
     def all(self):
         return [self.kill_trainer, self.kill_agent, self.stop_agent_briefly, self.stop_agent_for_long, self.stop_trainer,
@@ -27,9 +28,16 @@ class Faults:
                 self.idle_connections, self.hold_transaction, self.cut_network, self.delay_network, self.cut_database,
                 self.delay_database]
 
-    def excuse(self, worker, begin, end):
-        # A lease that was not renewed runs out one term later, and the reaper comes after that.
-        self.excuses.append((worker, begin - 1, end + 3 * LEASE_SECONDS))
+    def do(self, fault):
+        """Does one of all()."""
+        begin = time.time()
+        fault()
+        if fault in (self.kill_server, self.stop_server, self.stop_second_server, self.restart_postgres, self.terminate_backends,
+                     self.idle_connections, self.cut_database):
+            self.outages.append((begin, time.time()))
+
+    def harm(self, agent, begin):
+        self.harms.append((agent.worker_id(), begin, time.time()))
 
     def kill_trainer(self):
         pids = self.world.trainer_pids()
@@ -50,7 +58,7 @@ class Faults:
         begin = time.time()
         agent.kill()
         agent.start()
-        self.excuse(agent.worker_id(), begin, time.time())
+        self.harm(agent, begin)
 
     def stop_agent(self, seconds):
         agent = self.rng.choice(self.world.agents)
@@ -66,7 +74,7 @@ class Faults:
     def stop_agent_for_long(self):
         """It comes back as a zombie, whose lease went to another worker."""
         agent, begin = self.stop_agent(LEASE_SECONDS * 1.5)
-        self.excuse(agent.worker_id(), begin, time.time())
+        self.harm(agent, begin)
 
     def kill_server(self):
         begin = time.time()
@@ -80,7 +88,7 @@ class Faults:
         # The other server takes back what it does not hear of for a term.
         if time.time() - begin > LEASE_SECONDS / 4:
             for agent in agents:
-                self.excuse(agent.worker_id(), begin, time.time())
+                self.harm(agent, begin)
 
     def stop_server(self):
         """Both stand still, as their host does: with one of two, the other would take its agents' jobs."""
@@ -91,7 +99,7 @@ class Faults:
         begin = time.time()
         self.stand_still([self.world.second.process.pid])
         for agent in self.world.agents_of_second():
-            self.excuse(agent.worker_id(), begin, time.time())
+            self.harm(agent, begin)
 
     def stand_still(self, pids):
         for pid in pids:
@@ -139,7 +147,7 @@ class Faults:
         time.sleep(seconds)
         for agent in agents:
             agent.proxy.refuse = False
-            self.excuse(agent.worker_id(), begin, time.time())
+            self.harm(agent, begin)
 
     def delay_network(self):
         proxies = [agent.proxy for agent in self.world.agents if agent.proxy]
@@ -159,7 +167,7 @@ class Faults:
         time.sleep(seconds)
         proxy.refuse = False
         for agent in self.world.agents_of_second():
-            self.excuse(agent.worker_id(), begin, time.time())
+            self.harm(agent, begin)
 
     def delay_database(self):
         self.world.second.database.delay = 0.2

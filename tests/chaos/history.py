@@ -43,10 +43,22 @@ def violations(acknowledged, cancelled, jobs, events, artifacts):
     return broken
 
 
-def unexcused_losses(losses, excuses):
-    """The leases that ran out though nothing had happened to their worker: [(job, worker, time)] of `losses`.
+def unexcused_losses(losses, harms, outages, term):
+    """The leases that ran out though nothing had happened to their worker while it had them, of `losses`.
 
-    excuses: [(worker, from, to)], in the same clock.
+    losses: [(job, worker, when leased, when lost)]
+    harms: [(worker, from, to)], in the same clock
+    outages: [(from, to)] of the servers or the database, after which every lease has a fresh term, that of a worker that is gone too
+    term: of a lease, in seconds
     """
+    def latest(end):
+        # A lease that is not renewed runs out one term later, and the reaper comes after that.
+        end += 3 * term
+        for begin, over in sorted(outages):
+            if begin <= end:
+                end = max(end, over + 3 * term)
+        return end
+
+    windows = [(worker, begin - 1, end + term / 4, latest(end)) for worker, begin, end in harms]
     return [loss for loss in losses
-            if not any(worker == loss[1] and begin <= loss[2] <= end for worker, begin, end in excuses)]
+            if not any(worker == loss[1] and begin <= loss[3] <= last and loss[2] <= end for worker, begin, end, last in windows)]

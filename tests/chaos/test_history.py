@@ -80,5 +80,16 @@ def test_each_broken_promise_is_found(sabotage):
 
 
 def test_a_loss_needs_an_excuse():
-    losses = [("jobs/1", "w1", 10.0), ("jobs/2", "w2", 10.0), ("jobs/3", "w1", 50.0)]
-    assert unexcused_losses(losses, [("w1", 5.0, 20.0)]) == [losses[1], losses[2]]
+    losses = [("jobs/1", "w1", 5.0, 20.0), ("jobs/2", "w2", 5.0, 20.0), ("jobs/3", "w1", 9.0, 90.0)]
+    assert unexcused_losses(losses, [("w1", 6.0, 10.0)], [], 8) == [losses[1], losses[2]]
+
+
+def test_what_happened_before_a_lease_began_is_no_excuse():
+    loss = ("jobs/1", "w1", 13.0, 22.0)
+    assert unexcused_losses([loss], [("w1", 6.0, 10.0)], [], 8) == [loss]
+
+
+def test_an_excuse_holds_on_through_outages():
+    loss = ("jobs/1", "w1", 5.0, 70.0)
+    assert unexcused_losses([loss], [("w1", 6.0, 10.0)], [(50.0, 55.0), (33.0, 40.0)], 8) == []
+    assert unexcused_losses([loss], [("w1", 6.0, 10.0)], [(50.0, 55.0)], 8) == [loss]
