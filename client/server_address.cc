@@ -5,6 +5,7 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -43,6 +44,9 @@ bool IsLoopback(absl::string_view host) {
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const ServerAddress& address) {
   PACTORY_ASSIGN_OR_RETURN(const std::string host, HostOf(address.target));
+  // Between calls nobody carries a broken connection on but gRPC's own poll, and that comes every 5 s: a worker whose slots are all busy
+  // would be away for longer than a short lease. gRPC reads this when it starts, which it does with a process's first channel.
+  setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "200", /*overwrite=*/0);
   std::shared_ptr<grpc::ChannelCredentials> credentials;
   const bool plain = address.transport == Transport::kPlaintext || (address.tls_ca.empty() && IsLoopback(host));
   if (plain) {

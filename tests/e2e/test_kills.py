@@ -1,4 +1,6 @@
 """kill -9 of each part in the middle of a job: the job ends well on its own, with one published result."""
+import time
+
 import pytest
 
 from conftest import wait_until
@@ -61,6 +63,24 @@ def test_killed_server_costs_no_attempt(service, running_job):
     assert watcher.wait(timeout=30) == 0, "the watch came through the restart"
     steps = steps_of(service, running_job)
     assert steps == sorted(set(steps)) and steps[-1] == STEPS, "no metric was lost or stored twice"
+
+
+def test_busy_worker_is_heard_soon_after_the_server_is_back(service, files):
+    name = service.submit(files, steps=1000000)
+    service.wait_for_training(name)
+
+    def step():
+        return int(service.job(name)["progress"]["step"])
+
+    for _ in range(3):
+        before = step()
+        service.kill(service.server_pid())
+        # As long as some attempts to connect fail.
+        time.sleep(2)
+        service.up()
+        wait_until(lambda: step() > before, 4, "a heartbeat came through")
+    service.cli("jobs", "cancel", name)
+    service.wait_for(name, "CANCELLED", seconds=15)
 
 
 def test_worker_that_is_told_to_stop_gives_its_job_back(service, files):
