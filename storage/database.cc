@@ -21,8 +21,10 @@ struct Database::Connection {
     session.inhibit_reactivation(true);
 #pragma GCC diagnostic pop
     // Prepared statements keep the plan of their first run, and the queue's tables grow from nothing to millions of
-    // rows meanwhile: by index, every plan is good at any size.
-    pqxx::nontransaction(session).exec("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off");
+    // rows meanwhile: by index, every plan is good at any size. Not by bitmap, which passes over the hot tables' dead rows
+    // without marking them and so meets them again each time until they are vacuumed.
+    pqxx::nontransaction(session).exec(
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off");
   }
 
   // An idle session has nothing to say: a readable socket means that the server has closed it.
