@@ -67,8 +67,9 @@ absl::StatusOr<ExitCode> Show(const Invocation& invocation, const DatasetFlags& 
     return ExitCode::kDone;
   }
   std::cout << dataset.name() << "\n  file     " << dataset.display_name() << ", " << SizeText(dataset.size_bytes())
-            << "\n  format   " << FormatText(dataset) << "\n  blob     " << dataset.blob() << "\n  created  "
-            << TimeText(dataset.create_time()) << std::endl;
+            << "\n  format   " << FormatText(dataset) << "\n";
+  for (const v1::TensorInfo& array : dataset.arrays()) std::cout << "  array    " << TensorText(array) << "\n";
+  std::cout << "  blob     " << dataset.blob() << "\n  created  " << TimeText(dataset.create_time()) << std::endl;
   return ExitCode::kDone;
 }
 
@@ -91,8 +92,8 @@ void AddDatasetCommands(CLI::App& app, Invocation& invocation) {
 
   CLI::App* upload = datasets->add_subcommand("upload", "Upload a dataset and print its name");
   upload->footer(
-      "Formats:\n  .npz  arrays `x` (N x the model's input) and, where there are labels, `y` (N "
-      "integers)\n  .tar  WebDataset: KEY.jpg|png beside KEY.cls, which holds the class number\n"
+      "Formats:\n  .npz  an array for each of the model's inputs (N x the input), named like it, or `x` for the only one;\n"
+      "        and, where there are labels, `y` (N integers)\n  .tar  WebDataset: KEY.jpg|png beside KEY.cls, which holds the class number\n"
       "Example:\n  pactory datasets upload train.npz");
   upload->add_option("file", flags->file, "Data file")->required();
   upload->add_option("--format", flags->format, "npz or tar; default: by the suffix")

@@ -19,12 +19,6 @@ struct ModelFlags {
   std::string display_name;
 };
 
-std::string ShapeText(const v1::TensorInfo& tensor) {
-  std::vector<std::string> dims;
-  for (const int64_t dim : tensor.dims()) dims.push_back(dim < 0 ? "?" : absl::StrCat(dim));
-  return absl::StrCat(tensor.name(), " ", tensor.element_type(), "[", absl::StrJoin(dims, "x"), "]");
-}
-
 absl::StatusOr<ExitCode> Upload(const Invocation& invocation, const ModelFlags& flags) {
   PACTORY_ASSIGN_OR_RETURN(const auto session, Session::Open(invocation.client));
   PACTORY_ASSIGN_OR_RETURN(const v1::Model model, UploadModel(*session, flags.file, flags.display_name));
@@ -69,8 +63,8 @@ absl::StatusOr<ExitCode> Show(const Invocation& invocation, const ModelFlags& fl
   }
   std::cout << model.name() << "\n  file        " << model.display_name() << ", " << SizeText(model.size_bytes())
             << "\n  opset       " << model.opset() << "\n  parameters  " << model.parameter_count() << "\n";
-  for (const v1::TensorInfo& input : model.inputs()) std::cout << "  input       " << ShapeText(input) << "\n";
-  for (const v1::TensorInfo& output : model.outputs()) std::cout << "  output      " << ShapeText(output) << "\n";
+  for (const v1::TensorInfo& input : model.inputs()) std::cout << "  input       " << TensorText(input) << "\n";
+  for (const v1::TensorInfo& output : model.outputs()) std::cout << "  output      " << TensorText(output) << "\n";
   std::vector<std::string> ops;
   for (const v1::OpCount& op : model.ops()) ops.push_back(absl::StrCat(op.op(), " ", op.count()));
   std::cout << "  ops         " << absl::StrJoin(ops, ", ") << std::endl;

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace pactory {
 
@@ -52,6 +53,12 @@ std::string SizeText(int64_t bytes) {
     unit = larger;
   }
   return absl::StrFormat("%.1f %s", size, unit);
+}
+
+std::string TensorText(const v1::TensorInfo& tensor) {
+  std::vector<std::string> dims;
+  for (const int64_t dim : tensor.dims()) dims.push_back(dim < 0 ? "?" : absl::StrCat(dim));
+  return absl::StrCat(tensor.name(), " ", tensor.element_type(), "[", absl::StrJoin(dims, "x"), "]");
 }
 
 std::string DurationText(absl::Duration duration) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "pactory/v1/model.pb.h"
 
 namespace pactory {
 
@@ -26,6 +27,9 @@ void PrintTable(const std::vector<std::string>& header, const std::vector<std::v
 
 /// "1.4 MiB".
 std::string SizeText(int64_t bytes);
+
+/// "image float[?x3x224x224]".
+std::string TensorText(const v1::TensorInfo& tensor);
 
 /// "2m13s"; "1h02m" from an hour on.
 std::string DurationText(absl::Duration duration);

@@ -25,7 +25,7 @@ ALL = set(LIBRARIES)
 FOLDERS = {
     "base": (set(), ALL),
     "config": ({"base", "proto"}, ALL),
-    "npz": ({"base"}, ALL),
+    "npz": ({"base", "proto"}, ALL),
     "quant": ({"base", "config", "npz", "proto"}, {GRPC, POSTGRES, HTTP}),
     "storage": ({"base", "proto"}, {GRPC, TORCH, HTTP}),
     "server": ({"base", "config", "npz", "storage", "proto", "grpc_proto"}, {TORCH, POSTGRES}),

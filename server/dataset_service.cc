@@ -26,8 +26,7 @@ grpc::ServerUnaryReactor* DatasetService::CreateDataset(grpc::CallbackServerCont
 
 absl::Status DatasetService::Create(const std::string& tenant_id, const v1::CreateDatasetRequest& request,
                                     v1::Dataset& response) {
-  StoredDataset stored;
-  v1::Dataset& dataset = stored.dataset;
+  v1::Dataset dataset;
   dataset.set_display_name(request.dataset().display_name());
   dataset.set_blob(request.dataset().blob());
   dataset.set_format(request.dataset().format());
@@ -43,7 +42,7 @@ absl::Status DatasetService::Create(const std::string& tenant_id, const v1::Crea
     return absl::OkStatus();
   }
   PACTORY_ASSIGN_OR_RETURN(const BlobInfo blob, blobs_.Find(tenant_id, sha256));
-  PACTORY_ASSIGN_OR_RETURN(stored.facts,
+  PACTORY_ASSIGN_OR_RETURN(*dataset.mutable_arrays(),
                            InspectDataset(dataset.format(), blob.size_bytes, [&](int64_t offset, int64_t size) {
                              return blobs_.ReadExactly(blob, offset, size);
                            }));
@@ -52,7 +51,7 @@ absl::Status DatasetService::Create(const std::string& tenant_id, const v1::Crea
     response = dataset;
     return absl::OkStatus();
   }
-  PACTORY_ASSIGN_OR_RETURN(response, datasets_.Create(tenant_id, stored, key));
+  PACTORY_ASSIGN_OR_RETURN(response, datasets_.Create(tenant_id, dataset, key));
   return absl::OkStatus();
 }
 
@@ -60,8 +59,7 @@ grpc::ServerUnaryReactor* DatasetService::GetDataset(grpc::CallbackServerContext
                                                      const v1::GetDatasetRequest* request, v1::Dataset* response) {
   return RunUnary(context_, grpc_context, kGetDataset, [=, this](const Call& call) -> absl::Status {
     PACTORY_ASSIGN_OR_RETURN(const std::string id, ParseName("name", "datasets", request->name()));
-    PACTORY_ASSIGN_OR_RETURN(const StoredDataset stored, datasets_.Get(call.caller().tenant_id, id));
-    *response = stored.dataset;
+    PACTORY_ASSIGN_OR_RETURN(*response, datasets_.Get(call.caller().tenant_id, id));
     return absl::OkStatus();
   });
 }

@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "config/config_rules.h"
+#include "config/preprocess_inputs.h"
+#include "npz/dataset_layout.h"
 #include "server/request_fields.h"
 
 namespace pactory {
@@ -74,24 +76,25 @@ absl::Status AsFieldOfJob(const absl::Status& status) {
   return InvalidField(field, prefixed ? message.substr(own_prefix.size()) : message);
 }
 
-absl::Status CheckLabels(const v1::QuantizationConfig& config, const DatasetFacts& train, const DatasetFacts& eval) {
+// Whether it is known that there are none: a tar always has them.
+bool LacksLabels(const v1::Dataset& dataset) { return !dataset.arrays().empty() && !HasLabels(dataset.arrays()); }
+
+absl::Status CheckLabels(const v1::QuantizationConfig& config, const v1::Dataset& train, const v1::Dataset& eval) {
   // Targets of regression are the trainer's to check, which knows the model's outputs.
   const auto loss = config.training().task_loss();
   const bool regression = loss == v1::TrainingConfig::MSE || loss == v1::TrainingConfig::L1;
-  if (!regression && config.training().task_loss_weight() > 0 && train.labelled == false) {
+  if (!regression && config.training().task_loss_weight() > 0 && LacksLabels(train)) {
     return InvalidField("job.spec.config.training.task_loss_weight",
                         "must be 0 for training data without labels (`y`); use the distillation loss alone");
   }
   const auto metric = config.evaluation().metric();
   const bool by_labels = metric == v1::EvaluationConfig::TOP1 || metric == v1::EvaluationConfig::CTC_EXACT;
-  if (by_labels && eval.labelled == false) {
+  if (by_labels && LacksLabels(eval)) {
     return InvalidField("job.spec.config.evaluation.metric",
                         "must be AGREEMENT, CTC_AGREEMENT or IOU for evaluation data without labels (`y`)");
   }
   return absl::OkStatus();
 }
-
-std::string ShapeText(const std::vector<int64_t>& dims) { return absl::StrCat("[N,", absl::StrJoin(dims, ","), "]"); }
 
 }  // namespace
 
@@ -114,19 +117,18 @@ absl::Status CheckOps(const v1::Model& model, const std::vector<v1::WorkerCapabi
       "UNSUPPORTED_OP");
 }
 
-absl::Status CheckSampleShape(absl::string_view field, const v1::Model& model, const DatasetFacts& facts) {
-  if (!facts.sample_dims.has_value() || model.inputs_size() != 1) return absl::OkStatus();
-  const v1::TensorInfo& input = model.inputs(0);
-  if (input.dims_size() == 0) return absl::OkStatus();
-  const std::vector<int64_t> wanted(input.dims().begin() + 1, input.dims().end());
-  bool fits = wanted.size() == facts.sample_dims->size();
-  for (size_t i = 0; fits && i < wanted.size(); ++i) fits = wanted[i] < 0 || wanted[i] == (*facts.sample_dims)[i];
-  if (fits) return absl::OkStatus();
-  return WithReason(
-      InvalidField(field,
-                   absl::StrCat("the dataset's `x` must have the shape of the model's input (-1: any size): input=",
-                                input.name(), " ", ShapeText(wanted), " x=", ShapeText(*facts.sample_dims))),
-      "SHAPE_MISMATCH");
+absl::Status CheckInputs(absl::string_view field, const v1::Model& model, const v1::Dataset& dataset,
+                         const v1::PreprocessConfig& preprocess) {
+  absl::StatusOr<std::set<std::string>> scaled = PreprocessedInputs(preprocess, model);
+  if (!scaled.ok()) return AsFieldOfJob(scaled.status());
+  if (dataset.format() == v1::Dataset::TAR && model.inputs_size() != 1) {
+    return WithReason(InvalidField(field, absl::StrCat("must be an .npz with an array for each of the model's ", model.inputs_size(),
+                                                       " inputs; a tar of images feeds one")),
+                      "BAD_DATA");
+  }
+  if (dataset.arrays().empty()) return absl::OkStatus();
+  const absl::Status fits = ArraysOfInputs(model, dataset.arrays(), *scaled).status();
+  return fits.ok() ? fits : WithReason(InvalidField(field, fits.message()), "BAD_DATA");
 }
 
 absl::Status JobAdmission::Complete(const std::string& tenant_id, v1::JobSpec& spec) {
@@ -142,18 +144,19 @@ absl::Status JobAdmission::Complete(const std::string& tenant_id, v1::JobSpec& s
   PACTORY_RETURN_IF_ERROR(CompleteResources(spec));
 
   PACTORY_ASSIGN_OR_RETURN(const v1::Model model, models_.Get(tenant_id, model_id));
-  PACTORY_ASSIGN_OR_RETURN(const StoredDataset train, datasets_.Get(tenant_id, train_id));
-  StoredDataset eval = train;
+  PACTORY_ASSIGN_OR_RETURN(const v1::Dataset train, datasets_.Get(tenant_id, train_id));
+  v1::Dataset eval = train;
   if (eval_id != train_id) {
     PACTORY_ASSIGN_OR_RETURN(eval, datasets_.Get(tenant_id, eval_id));
   }
 
   // Before the defaults: what the user leaves out follows the data, what the user asks for must fit it.
-  PACTORY_RETURN_IF_ERROR(CheckLabels(spec.config(), train.facts, eval.facts));
+  PACTORY_RETURN_IF_ERROR(CheckLabels(spec.config(), train, eval));
   FillDefaults(*spec.mutable_config());
   PACTORY_RETURN_IF_ERROR(AsFieldOfJob(ValidateConfig(spec.config())));
-  PACTORY_RETURN_IF_ERROR(CheckSampleShape("job.spec.train_dataset", model, train.facts));
-  PACTORY_RETURN_IF_ERROR(CheckSampleShape("job.spec.eval_dataset", model, eval.facts));
+  const v1::PreprocessConfig& preprocess = spec.config().preprocess();
+  PACTORY_RETURN_IF_ERROR(CheckInputs("job.spec.train_dataset", model, train, preprocess));
+  PACTORY_RETURN_IF_ERROR(CheckInputs("job.spec.eval_dataset", model, eval, preprocess));
   PACTORY_ASSIGN_OR_RETURN(const std::vector<v1::WorkerCapabilities> workers, workers_.LiveCapabilities());
   return CheckOps(model, workers);
 }

@@ -34,8 +34,9 @@ class JobAdmission {
 /// OK where no worker has said what it supports.
 absl::Status CheckOps(const v1::Model& model, const std::vector<v1::WorkerCapabilities>& workers);
 
-/// INVALID_ARGUMENT naming `field` where samples of this shape don't fit the model's only input; OK where either is
-/// unknown.
-absl::Status CheckSampleShape(absl::string_view field, const v1::Model& model, const DatasetFacts& facts);
+/// INVALID_ARGUMENT naming `field`, with reason `BAD_DATA`, where a dataset's arrays are not those of the model's inputs, or a tar is to feed more than one input;
+/// OK where the arrays are not known. `preprocess` is that of the job's config, and what is wrong with its `inputs` is named too.
+absl::Status CheckInputs(absl::string_view field, const v1::Model& model, const v1::Dataset& dataset,
+                         const v1::PreprocessConfig& preprocess);
 
 }  // namespace pactory

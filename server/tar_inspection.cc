@@ -64,7 +64,7 @@ bool IsImage(const std::string& extension) { return extension == "jpg" || extens
 
 }  // namespace
 
-absl::StatusOr<DatasetFacts> InspectTar(int64_t size_bytes, const ReadExactlyFn& read) {
+absl::Status InspectTar(int64_t size_bytes, const ReadExactlyFn& read) {
   struct Sample {
     bool image = false;
     bool label = false;
@@ -98,11 +98,7 @@ absl::StatusOr<DatasetFacts> InspectTar(int64_t size_bytes, const ReadExactlyFn&
     Sample& sample = samples[header.name.substr(0, dot)];
     sample.image = sample.image || IsImage(extension);
     sample.label = sample.label || extension == "cls";
-    if (sample.image && sample.label) {
-      DatasetFacts facts;
-      facts.labelled = true;
-      return facts;
-    }
+    if (sample.image && sample.label) return absl::OkStatus();
   }
   return BadData(absl::StrCat(
       "must have samples of an image and its class (`key.jpg` or `key.png` beside `key.cls`); none of its first ",

@@ -2,10 +2,7 @@
 
 #include <pqxx/pqxx>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
@@ -18,13 +15,12 @@ namespace {
 
 constexpr char kSelectDataset[] =
     "SELECT d.id, d.display_name, b.sha256, b.size_bytes, d.format, " PACTORY_MICROS("d.create_time")
-    ", d.request_sha256, array_to_string(d.sample_dims, ','), d.labelled "
+    ", d.request_sha256, d.facts "
     "FROM dataset d JOIN blob b ON b.id = d.blob_id ";
 
 constexpr char kInsertDataset[] = R"sql(
-INSERT INTO dataset (tenant_id, display_name, blob_id, format, sample_dims, labelled, request_id, request_sha256)
-SELECT $1, $2, b.id, $4::dataset_format, nullif($5, '-')::bigint[], nullif($6, '-')::boolean, nullif($7, '')::uuid, $8
-FROM blob b
+INSERT INTO dataset (tenant_id, display_name, blob_id, format, facts, request_id, request_sha256)
+SELECT $1, $2, b.id, $4::dataset_format, $5, nullif($6, '')::uuid, $7 FROM blob b
 WHERE b.tenant_id = $1 AND b.sha256 = $3 AND b.complete_time IS NOT NULL
 ON CONFLICT (tenant_id, request_id) DO NOTHING RETURNING id)sql";
 
@@ -33,9 +29,9 @@ constexpr char kDatasetUsed[] =
     "'CANCELLING') "
     "LIMIT 1";
 
-StoredDataset DatasetOf(const pqxx::row& row) {
-  StoredDataset stored;
-  v1::Dataset& dataset = stored.dataset;
+absl::StatusOr<v1::Dataset> DatasetOf(const pqxx::row& row) {
+  v1::Dataset dataset;
+  if (!ParseBytes(row[7], dataset)) return absl::DataLossError("a stored dataset can't be read");
   dataset.set_name(absl::StrCat("datasets/", row[0].as<std::string>()));
   dataset.set_display_name(row[1].as<std::string>());
   dataset.set_blob(absl::StrCat("blobs/", row[2].as<std::string>()));
@@ -44,15 +40,7 @@ StoredDataset DatasetOf(const pqxx::row& row) {
   v1::Dataset::Format_Parse(row[4].as<std::string>(), &format);
   dataset.set_format(format);
   *dataset.mutable_create_time() = TimestampOf(row[5]);
-  if (!row[7].is_null()) {
-    stored.facts.sample_dims.emplace();
-    for (const absl::string_view text : absl::StrSplit(row[7].as<std::string>(), ',', absl::SkipEmpty())) {
-      int64_t dim = 0;
-      if (absl::SimpleAtoi(text, &dim)) stored.facts.sample_dims->push_back(dim);
-    }
-  }
-  if (!row[8].is_null()) stored.facts.labelled = row[8].as<bool>();
-  return stored;
+  return dataset;
 }
 
 absl::Status DatasetNotFound(const std::string& id) {
@@ -61,26 +49,20 @@ absl::Status DatasetNotFound(const std::string& id) {
 
 }  // namespace
 
-absl::StatusOr<v1::Dataset> DatasetStore::Create(const std::string& tenant_id, const StoredDataset& stored,
+absl::StatusOr<v1::Dataset> DatasetStore::Create(const std::string& tenant_id, const v1::Dataset& dataset,
                                                  const RequestKey& key) {
-  const v1::Dataset& dataset = stored.dataset;
+  v1::Dataset facts;
+  *facts.mutable_arrays() = dataset.arrays();
   const std::string sha256 = IdOf("blobs", dataset.blob());
-  const std::string dims = stored.facts.sample_dims.has_value()
-                               ? absl::StrCat("{", absl::StrJoin(*stored.facts.sample_dims, ","), "}")
-                               : "-";
-  const std::string labelled = stored.facts.labelled.has_value() ? (*stored.facts.labelled ? "true" : "false") : "-";
   std::string id;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.create", [&](pqxx::transaction_base& statement) {
     const pqxx::result made =
         statement.exec_params(kInsertDataset, tenant_id, dataset.display_name(), sha256,
-                              v1::Dataset::Format_Name(dataset.format()), dims, labelled, key.id, key.sha256);
+                              v1::Dataset::Format_Name(dataset.format()), BytesOf(facts), key.id, key.sha256);
     if (!made.empty()) id = made[0][0].as<std::string>();
     return absl::OkStatus();
   }));
-  if (!id.empty()) {
-    PACTORY_ASSIGN_OR_RETURN(const StoredDataset made, Get(tenant_id, id));
-    return made.dataset;
-  }
+  if (!id.empty()) return Get(tenant_id, id);
   PACTORY_ASSIGN_OR_RETURN(std::optional<v1::Dataset> earlier, FindByRequest(tenant_id, key));
   if (earlier.has_value()) return *std::move(earlier);
   return BlobNotFound(sha256);
@@ -96,23 +78,23 @@ absl::StatusOr<std::optional<v1::Dataset>> DatasetStore::FindByRequest(const std
             absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.request_id = $2"), tenant_id, key.id);
         if (found.empty()) return absl::OkStatus();
         if (TextOr(found[0][6]) != key.sha256) return RequestIdReused(key);
-        dataset = DatasetOf(found[0]).dataset;
+        PACTORY_ASSIGN_OR_RETURN(dataset, DatasetOf(found[0]));
         return absl::OkStatus();
       }));
   return dataset;
 }
 
-absl::StatusOr<StoredDataset> DatasetStore::Get(const std::string& tenant_id, const std::string& id) {
+absl::StatusOr<v1::Dataset> DatasetStore::Get(const std::string& tenant_id, const std::string& id) {
   if (!IsUuid(id)) return DatasetNotFound(id);
-  StoredDataset stored;
+  v1::Dataset dataset;
   PACTORY_RETURN_IF_ERROR(database_.Query("dataset.get", [&](pqxx::transaction_base& statement) -> absl::Status {
     static const std::string* const sql = new std::string(absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND d.id = $2"));
     const pqxx::result found = Run(statement, {"dataset.get", sql->c_str()}, tenant_id, id);
     if (found.empty()) return DatasetNotFound(id);
-    stored = DatasetOf(found[0]);
+    PACTORY_ASSIGN_OR_RETURN(dataset, DatasetOf(found[0]));
     return absl::OkStatus();
   }));
-  return stored;
+  return dataset;
 }
 
 absl::StatusOr<v1::ListDatasetsResponse> DatasetStore::List(const std::string& tenant_id, const PageRequest& page) {
@@ -122,7 +104,7 @@ absl::StatusOr<v1::ListDatasetsResponse> DatasetStore::List(const std::string& t
     PACTORY_ASSIGN_OR_RETURN(after, DecodePageToken(page.token, scope));
   }
   v1::ListDatasetsResponse response;
-  PACTORY_RETURN_IF_ERROR(database_.Query("dataset.list", [&](pqxx::transaction_base& statement) {
+  PACTORY_RETURN_IF_ERROR(database_.Query("dataset.list", [&](pqxx::transaction_base& statement) -> absl::Status {
     const pqxx::result rows = statement.exec_params(
         absl::StrCat(kSelectDataset, "WHERE d.tenant_id = $1 AND (d.create_time, d.id) < (" PACTORY_TIME(
                                          "$2") ", $3::uuid) "
@@ -134,7 +116,7 @@ absl::StatusOr<v1::ListDatasetsResponse> DatasetStore::List(const std::string& t
         response.set_next_page_token(EncodePageToken({last[5].as<int64_t>(), last[0].as<std::string>()}, scope));
         break;
       }
-      *response.add_datasets() = DatasetOf(row).dataset;
+      PACTORY_ASSIGN_OR_RETURN(*response.add_datasets(), DatasetOf(row));
     }
     return absl::OkStatus();
   }));

@@ -3,7 +3,6 @@
 
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "pactory/v1/dataset.pb.h"
@@ -13,27 +12,14 @@
 
 namespace pactory {
 
-/// What an inspection found in a container, where the container tells.
-struct DatasetFacts {
-  /// Dimensions of one sample, without the batch.
-  std::optional<std::vector<int64_t>> sample_dims;
-  std::optional<bool> labelled;
-};
-
-/// A dataset with its facts.
-struct StoredDataset {
-  v1::Dataset dataset;
-  DatasetFacts facts;
-};
-
 /// Stores datasets; the calls behave as those of ModelStore.
 class DatasetStore {
  public:
   explicit DatasetStore(Database* database) : database_(*database) {}
 
-  absl::StatusOr<v1::Dataset> Create(const std::string& tenant_id, const StoredDataset& stored, const RequestKey& key);
+  absl::StatusOr<v1::Dataset> Create(const std::string& tenant_id, const v1::Dataset& dataset, const RequestKey& key);
   absl::StatusOr<std::optional<v1::Dataset>> FindByRequest(const std::string& tenant_id, const RequestKey& key);
-  absl::StatusOr<StoredDataset> Get(const std::string& tenant_id, const std::string& id);
+  absl::StatusOr<v1::Dataset> Get(const std::string& tenant_id, const std::string& id);
   absl::StatusOr<v1::ListDatasetsResponse> List(const std::string& tenant_id, const PageRequest& page);
   absl::Status Delete(const std::string& tenant_id, const std::string& id);
 

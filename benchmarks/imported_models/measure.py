@@ -104,13 +104,13 @@ def measure(trainer, path, folder, python):
     wrong = [item for item in differences if isinstance(item, str)]
     row["difference"] = wrong[0] if wrong else f"{max(differences):.1e}"
     row["wrong"] = bool(wrong) or max(differences) > TOLERANCE
-    if len(inputs) != 1:
-        return row | {"note": f"{len(inputs)} inputs: not quantized from a data set"}
-    fixed = reference.get_inputs()[0].shape[0]
-    samples = 32 if not isinstance(fixed, int) else fixed * -(-16 // fixed)
-    x = np.concatenate([example(path.stem, reference.get_inputs()[0], fixed if isinstance(fixed, int) else samples, generator)
-                        for _ in range(samples // fixed if isinstance(fixed, int) else 1)])
-    np.savez(folder / "data.npz", x=x)
+    single = [info.name for info in reference.get_inputs() if not info.shape]
+    if single:
+        return row | {"note": f"input {single[0]} is a single number: not quantized from a data set"}
+    fixed = next((info.shape[0] for info in reference.get_inputs() if isinstance(info.shape[0], int)), None)
+    batch, batches = (fixed, -(-16 // fixed)) if fixed else (32, 1)
+    np.savez(folder / "data.npz", **{info.name: np.concatenate([example(path.stem, info, batch, generator) for _ in range(batches)])
+                                     for info in reference.get_inputs()})
     done = call(trainer, "quantize", "--model", path, "--data", folder / "data.npz", "--preset", "ptq_int8", "--out", folder / "out",
                 "--set", "gates.min_deployed_agreement=0", "--runtime-check", f"{python} {ROOT}/workers/runtime_check/ort_check.py")
     if done.returncode:

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "quant/data/random.h"
 
@@ -83,11 +84,18 @@ bool Augments(const v1::AugmentationConfig& config) {
          config.zoom() > 0 || config.brightness() > 0 || config.contrast() > 0;
 }
 
-absl::Status CheckAugmentation(const v1::PreprocessConfig& config, const ValueInfo& input) {
-  if (!Augments(config.augmentation()) || !input.rank_known || input.dims.size() == 4) return absl::OkStatus();
+absl::StatusOr<std::vector<size_t>> AugmentedInputs(const v1::PreprocessConfig& config, const Graph& graph,
+                                                    const std::set<std::string>& preprocessed) {
+  std::vector<size_t> images;
+  if (!Augments(config.augmentation())) return images;
+  for (size_t i = 0; i < graph.inputs.size(); ++i) {
+    const ValueInfo& input = graph.inputs[i];
+    if (preprocessed.contains(input.name) && (!input.rank_known || input.dims.size() == 4)) images.push_back(i);
+  }
+  if (!images.empty()) return images;
   return InvalidField("preprocess.augmentation",
-                      absl::StrCat("needs a model whose input is images, N x C x H x W; leave it out: input=", input.name,
-                                   " rank=", input.dims.size()));
+                      absl::StrCat("needs an input of images, N x C x H x W, which preprocess.inputs names where there are several; leave it "
+                                   "out: preprocessed inputs=", absl::StrJoin(preprocessed, ",")));
 }
 
 at::Tensor Augment(const v1::PreprocessConfig& config, const at::Tensor& x, absl::Span<const int64_t> indices, int64_t seed,

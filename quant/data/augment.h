@@ -5,8 +5,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "pactory/v1/quantization.pb.h"
 #include "quant/graph/graph.h"
@@ -16,8 +19,10 @@ namespace pactory::quant {
 /// Whether a complete config changes anything.
 bool Augments(const v1::AugmentationConfig& config);
 
-/// INVALID_ARGUMENT names the field where the config augments and the model's input is no image (N x C x H x W).
-absl::Status CheckAugmentation(const v1::PreprocessConfig& config, const ValueInfo& input);
+/// Returns which of the graph's inputs the config augments, by index: the images (N x C x H x W) among those that are preprocessed; none
+/// where it changes nothing. INVALID_ARGUMENT names the field where there is no image to augment.
+absl::StatusOr<std::vector<size_t>> AugmentedInputs(const v1::PreprocessConfig& config, const Graph& graph,
+                                                    const std::set<std::string>& preprocessed);
 
 /// Returns preprocessed images `x` (N x C x H x W, float) with each one changed at random; `indices` are their places in the set.
 /// Geometry comes first: resized crop, zoom, pad and crop, flips, bilinear and filled with 0 (after normalization); then, on pixels

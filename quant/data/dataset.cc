@@ -20,24 +20,29 @@ int64_t Dataset::classes_seen() const {
 }
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, const v1::PreprocessConfig& preprocess,
-                                                     const ValueInfo& input, const std::vector<std::string>& target_names) {
+                                                     const Graph& graph, const std::vector<std::string>& target_names) {
   PACTORY_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
   std::unique_ptr<Dataset> dataset;
   const absl::Status status = GuardTorch("data", [&]() -> absl::Status {
-    if (!at::isFloatingType(input.type)) {
-      return absl::InvalidArgumentError(absl::StrCat("model's input must be of a float type: input=", input.name));
-    }
     // Zip archives begin with a member's header, or are empty.
     const absl::string_view magic = file.bytes().substr(0, 4);
     if (magic == absl::string_view("PK\x03\x04", 4) || magic == absl::string_view("PK\x05\x06", 4)) {
-      PACTORY_ASSIGN_OR_RETURN(dataset, OpenNpzDataset(std::move(file), preprocess, input, target_names));
+      PACTORY_ASSIGN_OR_RETURN(dataset, OpenNpzDataset(std::move(file), preprocess, graph, target_names));
+    } else if (graph.inputs.size() == 1) {
+      PACTORY_ASSIGN_OR_RETURN(dataset, OpenTarDataset(std::move(file), preprocess, graph.inputs[0]));
     } else {
-      PACTORY_ASSIGN_OR_RETURN(dataset, OpenTarDataset(std::move(file), preprocess, input));
+      return absl::InvalidArgumentError(absl::StrCat("must be an .npz with an array for each of the model's ", graph.inputs.size(),
+                                                     " inputs; a tar of images feeds one"));
     }
     return absl::OkStatus();
   });
   if (!status.ok()) return Prefixed(status, absl::StrCat(path, ": "));
   return dataset;
+}
+
+std::vector<at::Tensor> OnDevice(std::vector<at::Tensor> tensors, at::Device device) {
+  for (at::Tensor& tensor : tensors) tensor = tensor.to(device);
+  return tensors;
 }
 
 absl::Status CheckLabels(const Dataset& dataset, int64_t classes, const std::string& path) {

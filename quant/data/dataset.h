@@ -1,8 +1,9 @@
-// Samples to calibrate, train and evaluate on, already preprocessed into the model's input. Used by training and
+// Samples to calibrate, train and evaluate on, already preprocessed into the model's inputs. Used by training and
 // evaluation. Thread-safe once open.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <map>
 #include <memory>
@@ -19,8 +20,8 @@ namespace pactory::quant {
 
 /// Some samples, in the order asked for.
 struct Batch {
-  /// float32, N x sample shape.
-  at::Tensor x;
+  /// One for each of the model's inputs, in their order and of their types; N x the shape of a sample.
+  std::vector<at::Tensor> inputs;
   /// int64, N or N x L; undefined where the data has no labels.
   at::Tensor y;
   /// float32, N x any shape, by name: what regression outputs are compared with.
@@ -34,8 +35,6 @@ class Dataset {
 
   /// Number of samples, at least 1.
   virtual int64_t size() const = 0;
-  /// Shape of a sample after preprocessing, without the batch dimension.
-  virtual std::vector<int64_t> sample_shape() const = 0;
   /// All labels, int64 in the set's order: a class for each sample (N), or a sequence of classes (N x L) filled up with -1;
   /// undefined where there are none.
   virtual at::Tensor labels() const = 0;
@@ -52,14 +51,17 @@ class Dataset {
   int64_t classes_seen() const;
 };
 
-/// Opens a dataset: `.npz` (x and, where there are labels, integers y) or a WebDataset tar (`key.jpg|png` beside `key.cls`),
-/// told apart by content, for a model whose (image or feature) input is `input`. INVALID_ARGUMENT names the file, the
-/// array and the index of what is wrong: an empty set, a shape that does not fit the input, NaN or infinity.
+/// Opens a dataset for the inputs and outputs of `graph`: `.npz` (npz/dataset_layout.h says which arrays) or, for a model with one
+/// input, a WebDataset tar (`key.jpg|png` beside `key.cls`), told apart by content. INVALID_ARGUMENT names the file, the array and the
+/// index of what is wrong: an empty set, a type or shape that does not fit the input, NaN or infinity.
 ///
 /// `target_names`: outputs of a regression model. An .npz's arrays of these names are targets then, `y` that of the first one,
 /// and there are no labels.
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, const v1::PreprocessConfig& preprocess,
-                                                     const ValueInfo& input, const std::vector<std::string>& target_names = {});
+                                                     const Graph& graph, const std::vector<std::string>& target_names = {});
+
+/// Moves tensors to a device; those that are there already are not copied.
+std::vector<at::Tensor> OnDevice(std::vector<at::Tensor> tensors, at::Device device);
 
 /// Checks every label against the model's number of classes; in sequences 0, CTC's blank, is no label. INVALID_ARGUMENT names
 /// `path`, the first bad index and label.

@@ -4,16 +4,19 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "config/preprocess_inputs.h"
 #include "npz/dataset_layout.h"
 #include "npz/zip_directory.h"
 #include "quant/data/npy_array.h"
 #include "quant/data/preprocess.h"
+#include "quant/data/signature.h"
 
 namespace pactory::quant {
 namespace {
@@ -44,30 +47,14 @@ absl::StatusOr<LoadedArray> Load(absl::string_view archive, const ZipMember& mem
   return loaded;
 }
 
-// The model's open dimensions (-1) take any size.
-absl::Status CheckShape(const std::vector<int64_t>& shape, const ValueInfo& input) {
-  if (!input.rank_known) return absl::OkStatus();
-  bool fits = shape.size() == input.dims.size();
-  for (size_t axis = 1; fits && axis < shape.size(); ++axis) {
-    fits = input.dims[axis] < 0 || input.dims[axis] == shape[axis];
-  }
-  if (fits) return absl::OkStatus();
-  std::string hint;
-  if (shape.size() == 4 && input.dims.size() == 4 && input.dims[1] == shape[3]) {
-    hint = "; channels come before height and width: transpose x by (0, 3, 1, 2)";
-  }
-  return absl::InvalidArgumentError(absl::StrCat("array x must have the shape of the model's input: x=", ShapeText(shape),
-                                                 " input=", ShapeText(input.dims), " name=", input.name, hint));
-}
-
-absl::Status CheckFinite(const NpyArray& x, absl::string_view name) {
-  if (!at::isFloatingType(x.type())) return absl::OkStatus();
-  const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 22) / std::max<int64_t>(1, x.row_bytes()));
+absl::Status CheckFinite(const NpyArray& array, absl::string_view name) {
+  if (!at::isFloatingType(array.type())) return absl::OkStatus();
+  const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 22) / std::max<int64_t>(1, array.row_bytes()));
   std::vector<int64_t> indices(chunk);
-  for (int64_t first = 0; first < x.header.shape[0]; first += chunk) {
-    const int64_t count = std::min(chunk, x.header.shape[0] - first);
+  for (int64_t first = 0; first < array.header.shape[0]; first += chunk) {
+    const int64_t count = std::min(chunk, array.header.shape[0] - first);
     std::iota(indices.begin(), indices.end(), first);
-    const at::Tensor finite = at::isfinite(x.Rows(indices.data(), count)).reshape({count, -1}).all(1);
+    const at::Tensor finite = at::isfinite(array.Rows(indices.data(), count)).reshape({count, -1}).all(1);
     if (finite.all().item<bool>()) continue;
     const int64_t bad = at::nonzero(finite.logical_not())[0].item<int64_t>() + first;
     return absl::InvalidArgumentError(absl::StrCat("array ", name, " must be finite, it holds NaN or infinity: index=", bad));
@@ -84,40 +71,36 @@ absl::Status CheckFilling(const at::Tensor& sequences) {
                                                  at::nonzero(resumed)[0].item<int64_t>()));
 }
 
-absl::Status CheckTarget(const NpyArray& array, absl::string_view name, int64_t samples) {
-  const std::vector<int64_t>& shape = array.header.shape;
-  if (shape.empty() || shape[0] != samples) {
-    return absl::InvalidArgumentError(absl::StrCat("array ", name, " must have one target for each sample of x: shape=",
-                                                   ShapeText(shape), " samples=", samples));
-  }
-  return CheckFinite(array, name);
-}
-
-absl::StatusOr<at::Tensor> ReadLabels(const NpyArray& y, const NpyArray& x) {
-  PACTORY_RETURN_IF_ERROR(CheckLabelArray(x.header, y.header));
-  const int64_t samples = x.header.shape[0];
-  const bool sequences = y.header.shape.size() == 2 && y.header.shape[1] > 1;
-  std::vector<int64_t> indices(samples);
+absl::StatusOr<at::Tensor> ReadLabels(const NpyArray& y) {
+  const std::vector<int64_t>& shape = y.header.shape;
+  std::vector<int64_t> indices(shape[0]);
   std::iota(indices.begin(), indices.end(), 0);
-  const at::Tensor labels = y.Rows(indices.data(), samples).to(at::kLong);
-  if (!sequences) return labels.reshape({samples});
+  const at::Tensor labels = y.Rows(indices.data(), shape[0]).to(at::kLong);
+  const bool sequences = shape.size() == 2 && shape[1] > 1;
+  if (!sequences) return labels.reshape({shape[0]});
   PACTORY_RETURN_IF_ERROR(CheckFilling(labels));
   return labels;
 }
 
+// What one input of the model takes.
+struct InputArray {
+  LoadedArray loaded;
+  at::ScalarType type = at::kFloat;
+  // None where the stored values are the input's.
+  std::optional<Preprocess> preprocess;
+
+  at::Tensor Rows(absl::Span<const int64_t> indices) const {
+    const at::Tensor stored = loaded.array.Rows(indices.data(), static_cast<int64_t>(indices.size()));
+    return (preprocess.has_value() ? preprocess->Apply(stored) : stored).to(type);
+  }
+};
+
 class NpzDataset : public Dataset {
  public:
-  NpzDataset(MappedFile file, LoadedArray x, at::Tensor labels, std::map<std::string, LoadedArray> targets, Preprocess preprocess)
-      : file_(std::move(file)),
-        x_(std::move(x)),
-        labels_(std::move(labels)),
-        targets_(std::move(targets)),
-        preprocess_(std::move(preprocess)) {}
+  NpzDataset(MappedFile file, std::vector<InputArray> inputs, at::Tensor labels, std::map<std::string, LoadedArray> targets)
+      : file_(std::move(file)), inputs_(std::move(inputs)), labels_(std::move(labels)), targets_(std::move(targets)) {}
 
-  int64_t size() const override { return x_.array.header.shape[0]; }
-  std::vector<int64_t> sample_shape() const override {
-    return std::vector<int64_t>(x_.array.header.shape.begin() + 1, x_.array.header.shape.end());
-  }
+  int64_t size() const override { return inputs_[0].loaded.array.header.shape[0]; }
   at::Tensor labels() const override { return labels_; }
   std::map<std::string, std::vector<int64_t>> targets() const override {
     std::map<std::string, std::vector<int64_t>> shapes;
@@ -133,7 +116,7 @@ class NpzDataset : public Dataset {
     }
     const int64_t count = static_cast<int64_t>(indices.size());
     Batch batch;
-    batch.x = preprocess_.Apply(x_.array.Rows(indices.data(), count));
+    for (const InputArray& input : inputs_) batch.inputs.push_back(input.Rows(indices));
     if (labels_.defined()) {
       batch.y = at::index_select(labels_, 0, at::tensor(at::ArrayRef<int64_t>(indices.data(), count), at::kLong));
     }
@@ -144,49 +127,61 @@ class NpzDataset : public Dataset {
  private:
   // Holds the memory that the arrays read.
   MappedFile file_;
-  LoadedArray x_;
+  // At least one.
+  std::vector<InputArray> inputs_;
   at::Tensor labels_;
   std::map<std::string, LoadedArray> targets_;
-  Preprocess preprocess_;
 };
+
+absl::StatusOr<Preprocess> PreprocessOf(const v1::PreprocessConfig& config, const NpyHeader& header) {
+  const int64_t channels = header.shape.size() > 1 ? header.shape[1] : 1;
+  return Preprocess::Create(config, header.kind == NpyKind::kUnsigned ? 1.0 / 255 : 1.0, channels);
+}
+
+// Labels are for models that are not trained on targets.
+absl::StatusOr<at::Tensor> LoadLabels(absl::string_view archive, const std::vector<ZipMember>& members, const ArrayList& arrays) {
+  const v1::TensorInfo* info = FindArray(arrays, kLabelArray);
+  if (info == nullptr) return at::Tensor();
+  if (!HasLabels(arrays)) {
+    return absl::InvalidArgumentError("array y must hold integers, the labels; floats are targets, for training.task_loss MSE or L1");
+  }
+  PACTORY_ASSIGN_OR_RETURN(const LoadedArray labels, Load(archive, *FindArray(members, kLabelArray)));
+  return ReadLabels(labels.array);
+}
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Dataset>> OpenNpzDataset(MappedFile file, const v1::PreprocessConfig& preprocess,
-                                                        const ValueInfo& input,
-                                                        const std::vector<std::string>& target_names) {
+                                                        const Graph& graph, const std::vector<std::string>& target_names) {
+  PACTORY_ASSIGN_OR_RETURN(const v1::Model model, SignatureOf(graph));
+  PACTORY_ASSIGN_OR_RETURN(const std::set<std::string> preprocessed, PreprocessedInputs(preprocess, model));
   PACTORY_ASSIGN_OR_RETURN(const std::vector<ZipMember> members, ReadZipDirectory(Ranged(file.bytes())));
-  const ZipMember* x_member = FindArray(members, "x");
-  if (x_member == nullptr) {
-    std::vector<std::string> names;
-    for (const ZipMember& member : members) names.push_back(member.name);
-    return absl::InvalidArgumentError(
-        absl::StrCat("archive must hold an array named x: arrays=", absl::StrJoin(names, ",")));
+  PACTORY_ASSIGN_OR_RETURN(const ArrayList arrays, ReadArrays(Ranged(file.bytes()), members));
+  PACTORY_RETURN_IF_ERROR(CheckArrays(arrays));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<std::string> names, ArraysOfInputs(model, arrays, preprocessed));
+  std::vector<InputArray> inputs(names.size());
+  for (size_t i = 0; i < names.size(); ++i) {
+    PACTORY_ASSIGN_OR_RETURN(inputs[i].loaded, Load(file.bytes(), *FindArray(members, names[i])));
+    const NpyArray& array = inputs[i].loaded.array;
+    PACTORY_RETURN_IF_ERROR(CheckFinite(array, names[i]));
+    inputs[i].type = graph.inputs[i].type;
+    if (!preprocessed.contains(graph.inputs[i].name)) continue;
+    PACTORY_ASSIGN_OR_RETURN(inputs[i].preprocess, PreprocessOf(preprocess, array.header));
   }
-  PACTORY_ASSIGN_OR_RETURN(LoadedArray x, Load(file.bytes(), *x_member));
-  const NpyHeader& header = x.array.header;
-  PACTORY_RETURN_IF_ERROR(CheckSampleArray(header));
-  PACTORY_RETURN_IF_ERROR(CheckShape(header.shape, input));
-  PACTORY_RETURN_IF_ERROR(CheckFinite(x.array, "x"));
   at::Tensor labels;
+  if (target_names.empty()) {
+    PACTORY_ASSIGN_OR_RETURN(labels, LoadLabels(file.bytes(), members, arrays));
+  }
   std::map<std::string, LoadedArray> targets;
   for (size_t i = 0; i < target_names.size(); ++i) {
     const ZipMember* member = FindArray(members, target_names[i]);
-    if (member == nullptr && i == 0) member = FindArray(members, "y");
+    if (member == nullptr && i == 0) member = FindArray(members, kLabelArray);
     if (member == nullptr) continue;
     PACTORY_ASSIGN_OR_RETURN(LoadedArray target, Load(file.bytes(), *member));
-    PACTORY_RETURN_IF_ERROR(CheckTarget(target.array, member->name, header.shape[0]));
+    PACTORY_RETURN_IF_ERROR(CheckFinite(target.array, member->name));
     targets.emplace(target_names[i], std::move(target));
   }
-  if (const ZipMember* y_member = FindArray(members, "y"); y_member != nullptr && target_names.empty()) {
-    PACTORY_ASSIGN_OR_RETURN(const LoadedArray y, Load(file.bytes(), *y_member));
-    PACTORY_ASSIGN_OR_RETURN(labels, ReadLabels(y.array, x.array));
-  }
-  const int64_t channels = header.shape.size() > 1 ? header.shape[1] : 1;
-  const double scale = header.kind == NpyKind::kUnsigned ? 1.0 / 255 : 1.0;
-  PACTORY_ASSIGN_OR_RETURN(Preprocess ready, Preprocess::Create(preprocess, scale, channels));
-  return std::unique_ptr<Dataset>(
-      new NpzDataset(std::move(file), std::move(x), std::move(labels), std::move(targets), std::move(ready)));
+  return std::unique_ptr<Dataset>(new NpzDataset(std::move(file), std::move(inputs), std::move(labels), std::move(targets)));
 }
 
 }  // namespace pactory::quant

@@ -1,5 +1,4 @@
-// Datasets in NumPy's .npz: `x` (N x the model's input) and, where there are labels, `y` (N integers, or N x L), or targets of
-// regression. Used by OpenDataset.
+// Datasets in NumPy's .npz, whose arrays npz/dataset_layout.h describes. Used by OpenDataset.
 #pragma once
 
 #include <memory>
@@ -15,7 +14,6 @@ namespace pactory::quant {
 /// Opens an .npz as OpenDataset says. Stored arrays are read from the mapped file; deflated ones are inflated into
 /// memory.
 absl::StatusOr<std::unique_ptr<Dataset>> OpenNpzDataset(MappedFile file, const v1::PreprocessConfig& preprocess,
-                                                        const ValueInfo& input,
-                                                        const std::vector<std::string>& target_names);
+                                                        const Graph& graph, const std::vector<std::string>& target_names);
 
 }  // namespace pactory::quant

@@ -40,9 +40,9 @@ absl::StatusOr<int> SizeOf(const ValueInfo& input, size_t axis, bool given, int 
 }
 
 absl::StatusOr<ImageLayout> LayoutOf(const v1::PreprocessConfig& config, const ValueInfo& input) {
-  if (!input.rank_known || input.dims.size() != 4) {
+  if (!input.rank_known || input.dims.size() != 4 || !at::isFloatingType(input.type)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("images need a model whose input is N x C x H x W: input=", input.name));
+        absl::StrCat("images need a model whose input is N x C x H x W, of floats: input=", input.name));
   }
   ImageLayout layout;
   layout.channels = input.dims[1] < 0 ? 3 : static_cast<int>(input.dims[1]);
@@ -69,7 +69,6 @@ class TarDataset : public Dataset {
   }
 
   int64_t size() const override { return static_cast<int64_t>(samples_.size()); }
-  std::vector<int64_t> sample_shape() const override { return {layout_.channels, layout_.height, layout_.width}; }
   at::Tensor labels() const override { return labels_; }
 
   absl::StatusOr<Batch> Read(absl::Span<const int64_t> indices) const override {
@@ -87,7 +86,7 @@ class TarDataset : public Dataset {
                                               at::TensorOptions().dtype(at::kByte));
       x[index].narrow(2, 0, image.cols).copy_(preprocess_.Apply(pixels.permute({2, 0, 1}).unsqueeze(0))[0]);
     }
-    Batch batch{.x = x, .y = {}};
+    Batch batch{.inputs = {x}};
     if (labels_.defined()) {
       batch.y = at::index_select(labels_, 0, at::tensor(at::ArrayRef<int64_t>(indices.data(), count), at::kLong));
     }

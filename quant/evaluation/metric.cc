@@ -51,9 +51,10 @@ Accuracy Overlap(const at::Tensor& a, const at::Tensor& b) {
 EvaluationConfig::Metric DefaultMetric(const Graph& graph, Reference reference) {
   if (reference == Reference::kClasses) return EvaluationConfig::TOP1;
   if (reference == Reference::kSequences) return EvaluationConfig::CTC_EXACT;
-  const std::optional<int64_t> input = RankOf(graph, graph.inputs[0].name);
+  const bool reads_images = std::any_of(graph.inputs.begin(), graph.inputs.end(),
+                                        [&](const ValueInfo& input) { return RankOf(graph, input.name) == 4; });
   const std::optional<int64_t> output = RankOf(graph, graph.outputs[0].name);
-  if (input == 4 && output == 3 && IsWrittenBySoftmax(graph)) return EvaluationConfig::CTC_AGREEMENT;
+  if (reads_images && output == 3 && IsWrittenBySoftmax(graph)) return EvaluationConfig::CTC_AGREEMENT;
   if (output == 4) return EvaluationConfig::IOU;
   return EvaluationConfig::AGREEMENT;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -20,9 +21,9 @@ absl::StatusOr<at::Tensor> RunOnDataset(Executor& executor, const Dataset& datas
     const int64_t count = std::min(options.batch_size, dataset.size() - begin);
     std::vector<int64_t> indices(count);
     std::iota(indices.begin(), indices.end(), begin);
-    PACTORY_ASSIGN_OR_RETURN(const Batch batch, dataset.Read(indices));
+    PACTORY_ASSIGN_OR_RETURN(Batch batch, dataset.Read(indices));
     std::vector<at::Tensor> outputs;
-    PACTORY_ASSIGN_OR_RETURN(outputs, executor.Run({batch.x.to(options.device)}));
+    PACTORY_ASSIGN_OR_RETURN(outputs, executor.Run(OnDevice(std::move(batch.inputs), options.device)));
     PACTORY_RETURN_IF_ERROR(GuardTorch("evaluation", [&]() -> absl::Status {
       const at::Tensor output = outputs[0].to(at::kCPU, at::kFloat);
       if (output.dim() < 2 || output.size(0) != count) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -49,8 +50,8 @@ absl::StatusOr<Calibration> Calibrate(const Graph& graph, const Dataset& dataset
   for (size_t begin = 0; begin < order.size(); begin += static_cast<size_t>(options.batch_size)) {
     const size_t count = std::min(static_cast<size_t>(options.batch_size), order.size() - begin);
     samples = absl::MakeConstSpan(order).subspan(begin, count);
-    PACTORY_ASSIGN_OR_RETURN(const Batch batch, dataset.Read(samples));
-    PACTORY_RETURN_IF_ERROR(executor->Run({batch.x.to(options.device)}).status());
+    PACTORY_ASSIGN_OR_RETURN(Batch batch, dataset.Read(samples));
+    PACTORY_RETURN_IF_ERROR(executor->Run(OnDevice(std::move(batch.inputs), options.device)).status());
     if (options.on_batch) {
       PACTORY_RETURN_IF_ERROR(options.on_batch(static_cast<double>(begin + count) / static_cast<double>(order.size())));
     }

@@ -53,16 +53,15 @@ absl::Status MeasureRanges(PipelineState& state, const std::function<absl::Statu
 }
 
 absl::StatusOr<std::unique_ptr<OutputProbe>> MakeProbe(PipelineState& state, int64_t samples) {
-  const int64_t fixed = state.graph.inputs[0].dims.empty() ? -1 : state.graph.inputs[0].dims[0];
   // The samples that calibration starts with.
   const std::vector<int64_t> order = CalibrationOrder(*state.train, state.config.training().seed());
-  const int64_t batch = fixed > 0 ? fixed : std::min(samples, kProbeBatch);
+  const int64_t batch = state.fixed_batch > 0 ? state.fixed_batch : std::min(samples, kProbeBatch);
   const int64_t count = std::min<int64_t>((samples + batch - 1) / batch * batch, static_cast<int64_t>(order.size()) / batch * batch);
-  std::vector<at::Tensor> batches;
+  std::vector<std::vector<at::Tensor>> batches;
   for (int64_t begin = 0; begin < std::max(count, int64_t{1}); begin += batch) {
     const int64_t size = std::min<int64_t>(batch, static_cast<int64_t>(order.size()) - begin);
-    PACTORY_ASSIGN_OR_RETURN(const Batch read, state.train->Read(absl::MakeConstSpan(order).subspan(begin, size)));
-    batches.push_back(read.x);
+    PACTORY_ASSIGN_OR_RETURN(Batch read, state.train->Read(absl::MakeConstSpan(order).subspan(begin, size)));
+    batches.push_back(std::move(read.inputs));
   }
   return OutputProbe::Create(state.quantized_graph, std::move(batches), state.device);
 }

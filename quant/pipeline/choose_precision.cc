@@ -115,7 +115,7 @@ class PrecisionSearch {
   }
 
   // Calls `visit` with the inputs of each batch of the calibration samples.
-  absl::Status ForEachBatch(const std::function<absl::Status(const at::Tensor& x)>& visit) {
+  absl::Status ForEachBatch(const std::function<absl::Status(const std::vector<at::Tensor>& inputs)>& visit) {
     std::vector<int64_t> order = CalibrationOrder(*state_.train, state_.config.training().seed());
     const size_t batch = static_cast<size_t>(state_.config.training().batch_size());
     order.resize(std::min(order.size(), static_cast<size_t>(state_.config.calibration().samples())));
@@ -123,16 +123,16 @@ class PrecisionSearch {
     if (order.size() > batch) order.resize(order.size() / batch * batch);
     for (size_t begin = 0; begin < order.size(); begin += batch) {
       const size_t count = std::min(batch, order.size() - begin);
-      PACTORY_ASSIGN_OR_RETURN(const Batch read, state_.train->Read(absl::MakeConstSpan(order).subspan(begin, count)));
-      PACTORY_RETURN_IF_ERROR(visit(read.x.to(state_.device)));
+      PACTORY_ASSIGN_OR_RETURN(Batch read, state_.train->Read(absl::MakeConstSpan(order).subspan(begin, count)));
+      PACTORY_RETURN_IF_ERROR(visit(OnDevice(std::move(read.inputs), state_.device)));
       PACTORY_RETURN_IF_ERROR(state_.meter.Advance(1));
     }
     return absl::OkStatus();
   }
 
-  absl::StatusOr<at::Tensor> AnswersOn(Executor& executor, const at::Tensor& x) {
+  absl::StatusOr<at::Tensor> AnswersOn(Executor& executor, const std::vector<at::Tensor>& inputs) {
     std::vector<at::Tensor> outputs;
-    PACTORY_ASSIGN_OR_RETURN(outputs, executor.Run({x}));
+    PACTORY_ASSIGN_OR_RETURN(outputs, executor.Run(inputs));
     return state_.metric.Answers(outputs[0].to(at::kCPU, at::kFloat));
   }
 
@@ -149,8 +149,8 @@ class PrecisionSearch {
 
   absl::Status KeepExactAnswers() {
     if (!exact_.empty()) return absl::OkStatus();
-    return ForEachBatch([&](const at::Tensor& x) -> absl::Status {
-      PACTORY_ASSIGN_OR_RETURN(at::Tensor answers, AnswersOn(*state_.fp32, x));
+    return ForEachBatch([&](const std::vector<at::Tensor>& inputs) -> absl::Status {
+      PACTORY_ASSIGN_OR_RETURN(at::Tensor answers, AnswersOn(*state_.fp32, inputs));
       exact_.push_back(std::move(answers));
       return absl::OkStatus();
     });
@@ -168,12 +168,12 @@ class PrecisionSearch {
     }
     Agreement agreement;
     size_t batch = 0;
-    PACTORY_RETURN_IF_ERROR(ForEachBatch([&](const at::Tensor& x) -> absl::Status {
-      PACTORY_ASSIGN_OR_RETURN(const at::Tensor answers, AnswersOn(candidate.model->executor(), x));
+    PACTORY_RETURN_IF_ERROR(ForEachBatch([&](const std::vector<at::Tensor>& inputs) -> absl::Status {
+      PACTORY_ASSIGN_OR_RETURN(const at::Tensor answers, AnswersOn(candidate.model->executor(), inputs));
       PACTORY_ASSIGN_OR_RETURN(const Accuracy equal, state_.metric.Compare(answers, exact_[batch++]));
       agreement.with_fp32 += equal;
       for (int64_t draw = 0; moved != nullptr && draw < kDraws; ++draw) {
-        PACTORY_ASSIGN_OR_RETURN(const at::Tensor others, AnswersOn(moved->executor(), x));
+        PACTORY_ASSIGN_OR_RETURN(const at::Tensor others, AnswersOn(moved->executor(), inputs));
         PACTORY_ASSIGN_OR_RETURN(const Accuracy kept, state_.metric.Compare(others, answers));
         agreement.with_itself += kept;
       }

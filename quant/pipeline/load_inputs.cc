@@ -9,7 +9,9 @@
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "config/config_rules.h"
+#include "config/preprocess_inputs.h"
 #include "quant/data/augment.h"
+#include "quant/data/signature.h"
 #include "quant/onnx/import.h"
 #include "quant/passes/pass_runner.h"
 #include "quant/pipeline/because.h"
@@ -33,10 +35,7 @@ absl::Status LoadModel(PipelineState& state) {
   PACTORY_ASSIGN_OR_RETURN(state.graph, ImportOnnxFile(state.job.model_path));
   PACTORY_RETURN_IF_ERROR(PrepareGraph(state.graph).status());
   PACTORY_RETURN_IF_ERROR(RunPasses(ConfiguredPasses(state.config), state.graph).status());
-  if (state.graph.inputs.size() != 1) {
-    return absl::UnimplementedError(
-        absl::StrCat("model must have one input to be trained on a dataset: inputs=", state.graph.inputs.size()));
-  }
+  if (state.graph.inputs.empty()) return absl::InvalidArgumentError("model must have an input");
   if (state.graph.outputs.empty()) return absl::InvalidArgumentError("model must have an output");
   PACTORY_ASSIGN_OR_RETURN(state.fp32, Executor::Create(state.graph));
   state.fp32->To(state.device);
@@ -46,28 +45,45 @@ absl::Status LoadModel(PipelineState& state) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<int64_t> FixedBatchOf(const Graph& graph) {
+  const ValueInfo* fixed = nullptr;
+  for (const ValueInfo& input : graph.inputs) {
+    if (input.dims.empty() || input.dims[0] < 0) continue;
+    if (fixed != nullptr && fixed->dims[0] != input.dims[0]) {
+      return absl::InvalidArgumentError(absl::StrCat("model's inputs must have one batch, on their first axis: ", fixed->name, "=",
+                                                     fixed->dims[0], " ", input.name, "=", input.dims[0]));
+    }
+    fixed = &input;
+  }
+  return fixed == nullptr ? -1 : fixed->dims[0];
+}
+
+// A model exported with a fixed batch takes no other.
+absl::Status TakeFixedBatch(PipelineState& state) {
+  PACTORY_ASSIGN_OR_RETURN(state.fixed_batch, FixedBatchOf(state.graph));
+  if (state.fixed_batch < 0) return absl::OkStatus();
+  const int32_t batch = static_cast<int32_t>(state.fixed_batch);
+  state.report.warnings.push_back(absl::StrCat("the model's batch is fixed at ", batch, "; batch sizes were set to it"));
+  state.config.mutable_training()->set_batch_size(batch);
+  state.config.mutable_evaluation()->set_batch_size(batch);
+  if (state.eval->size() % batch == 0 && state.train->size() >= batch) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("number of samples must be a multiple of the model's fixed batch; export the model with a free first "
+                   "axis: batch=", batch, " eval samples=", state.eval->size(), " train samples=", state.train->size()));
+}
+
 absl::Status LoadData(PipelineState& state) {
-  const ValueInfo& input = state.graph.inputs[0];
+  const v1::PreprocessConfig& preprocess = state.config.preprocess();
+  PACTORY_ASSIGN_OR_RETURN(const v1::Model signature, SignatureOf(state.graph));
+  PACTORY_ASSIGN_OR_RETURN(const std::set<std::string> preprocessed, PreprocessedInputs(preprocess, signature));
+  PACTORY_ASSIGN_OR_RETURN(state.augmented_inputs, AugmentedInputs(preprocess, state.graph, preprocessed));
   const std::vector<std::string> targets = TargetNames(state.config.training(), state.graph);
-  PACTORY_RETURN_IF_ERROR(CheckAugmentation(state.config.preprocess(), input));
-  PACTORY_ASSIGN_OR_RETURN(state.train, OpenDataset(state.job.train_data_path, state.config.preprocess(), input, targets));
-  PACTORY_ASSIGN_OR_RETURN(state.eval, OpenDataset(state.job.eval_data_path, state.config.preprocess(), input, targets));
+  PACTORY_ASSIGN_OR_RETURN(state.train, OpenDataset(state.job.train_data_path, preprocess, state.graph, targets));
+  PACTORY_ASSIGN_OR_RETURN(state.eval, OpenDataset(state.job.eval_data_path, preprocess, state.graph, targets));
   PACTORY_ASSIGN_OR_RETURN(state.train_sha256, Sha256HexOfFile(state.job.train_data_path));
   PACTORY_ASSIGN_OR_RETURN(state.eval_sha256, Sha256HexOfFile(state.job.eval_data_path));
   state.report.eval_samples = state.eval->size();
-  // A model exported with a fixed batch takes no other.
-  if (!input.dims.empty() && input.dims[0] > 0) {
-    const int32_t batch = static_cast<int32_t>(input.dims[0]);
-    state.report.warnings.push_back(absl::StrCat("the model's batch is fixed at ", batch, "; batch sizes were set to it"));
-    state.config.mutable_training()->set_batch_size(batch);
-    state.config.mutable_evaluation()->set_batch_size(batch);
-    if (state.eval->size() % batch != 0 || state.train->size() < batch) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("number of samples must be a multiple of the model's fixed batch; export the model with a free first "
-                       "axis: batch=", batch, " eval samples=", state.eval->size(), " train samples=", state.train->size()));
-    }
-  }
-  return absl::OkStatus();
+  return TakeFixedBatch(state);
 }
 
 absl::Status ChooseMetric(PipelineState& state) {

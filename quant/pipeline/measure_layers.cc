@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "quant/data/data_order.h"
@@ -40,13 +41,13 @@ struct Measurements {
   std::map<std::string, Clipped> quantizers;
 };
 
-absl::Status MeasureBatch(PipelineState& state, const at::Tensor& x, const std::vector<std::string>& outputs,
+absl::Status MeasureBatch(PipelineState& state, const std::vector<at::Tensor>& inputs, const std::vector<std::string>& outputs,
                           const std::vector<std::string>& activations, Measurements& sums) {
   std::vector<std::string> fetched = outputs;
   fetched.insert(fetched.end(), activations.begin(), activations.end());
   std::vector<at::Tensor> reference, quantized;
-  PACTORY_ASSIGN_OR_RETURN(reference, state.fp32->RunAndFetch({x}, outputs));
-  PACTORY_ASSIGN_OR_RETURN(quantized, state.trained->executor().RunAndFetch({x}, fetched));
+  PACTORY_ASSIGN_OR_RETURN(reference, state.fp32->RunAndFetch(inputs, outputs));
+  PACTORY_ASSIGN_OR_RETURN(quantized, state.trained->executor().RunAndFetch(inputs, fetched));
   return GuardTorch("layer measurement", [&] {
     const size_t first_reference = state.graph.outputs.size();
     for (size_t i = 0; i < outputs.size(); ++i) {
@@ -192,8 +193,8 @@ absl::Status MeasureLayers(PipelineState& state) {
   const int64_t batch = std::min<int64_t>(kBatch, state.config.training().batch_size());
   const int64_t count = std::min<int64_t>(kSamples, static_cast<int64_t>(order.size())) / batch * batch;
   for (int64_t begin = 0; begin < count; begin += batch) {
-    PACTORY_ASSIGN_OR_RETURN(const Batch samples, state.train->Read(absl::MakeConstSpan(order).subspan(begin, batch)));
-    PACTORY_RETURN_IF_ERROR(MeasureBatch(state, samples.x.to(state.device), outputs, activations, sums));
+    PACTORY_ASSIGN_OR_RETURN(Batch samples, state.train->Read(absl::MakeConstSpan(order).subspan(begin, batch)));
+    PACTORY_RETURN_IF_ERROR(MeasureBatch(state, OnDevice(std::move(samples.inputs), state.device), outputs, activations, sums));
     PACTORY_RETURN_IF_ERROR(state.meter.Advance(static_cast<double>(begin + batch) / static_cast<double>(count)));
   }
   ReportQuantizers(state, sums);

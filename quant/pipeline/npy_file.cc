@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <filesystem>
+#include <map>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -18,6 +19,11 @@ constexpr absl::string_view kMagic = "\x93NUMPY";
 constexpr size_t kPrefix = 10;
 constexpr size_t kAlignment = 64;
 constexpr size_t kMaxHeader = 65535;
+
+const std::map<at::ScalarType, const char*> kNpyTypes = {
+    {at::kHalf, "<f2"}, {at::kFloat, "<f4"},  {at::kDouble, "<f8"}, {at::kChar, "|i1"},   {at::kShort, "<i2"},  {at::kInt, "<i4"},
+    {at::kLong, "<i8"}, {at::kByte, "|u1"}, {at::kUInt16, "<u2"}, {at::kUInt32, "<u4"}, {at::kUInt64, "<u8"}, {at::kBool, "|b1"},
+};
 
 absl::Status Bad(const std::string& path, absl::string_view problem) {
   return absl::InvalidArgumentError(absl::StrCat("must be a .npy file of float32 in C order, ", problem, ": path=", path));
@@ -39,14 +45,18 @@ bool ParseShape(absl::string_view header, std::vector<int64_t>& shape, int64_t& 
 
 }  // namespace
 
-NpyWriter::NpyWriter(std::string path, std::ofstream file, int64_t elements)
-    : path_(std::move(path)), file_(std::move(file)), missing_(elements) {}
+NpyWriter::NpyWriter(std::string path, std::ofstream file, at::ScalarType type, int64_t elements)
+    : path_(std::move(path)), file_(std::move(file)), type_(type), missing_(elements) {}
 
-absl::StatusOr<NpyWriter> NpyWriter::Create(const std::string& path, const std::vector<int64_t>& shape) {
+absl::StatusOr<NpyWriter> NpyWriter::Create(const std::string& path, const std::vector<int64_t>& shape, at::ScalarType type) {
+  const auto descr = kNpyTypes.find(type);
+  if (descr == kNpyTypes.end()) {
+    return absl::UnimplementedError(absl::StrCat("NumPy has no such type: path=", path, " type=", at::toString(type)));
+  }
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   if (!file) return absl::UnavailableError(absl::StrCat("file can't be made: path=", path));
-  std::string header = absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (", absl::StrJoin(shape, ", "),
-                                    shape.size() == 1 ? ",), }" : "), }");
+  std::string header = absl::StrCat("{'descr': '", descr->second, "', 'fortran_order': False, 'shape': (",
+                                    absl::StrJoin(shape, ", "), shape.size() == 1 ? ",), }" : "), }");
   const size_t unaligned = (kPrefix + header.size() + 1) % kAlignment;
   header.append(unaligned == 0 ? 0 : kAlignment - unaligned, ' ');
   header.push_back('\n');
@@ -54,11 +64,11 @@ absl::StatusOr<NpyWriter> NpyWriter::Create(const std::string& path, const std::
        << header;
   int64_t elements = 1;
   for (const int64_t dim : shape) elements *= dim;
-  return NpyWriter(path, std::move(file), elements);
+  return NpyWriter(path, std::move(file), type, elements);
 }
 
 absl::Status NpyWriter::Append(const at::Tensor& rows) {
-  const at::Tensor values = rows.to(at::kCPU, at::kFloat).contiguous();
+  const at::Tensor values = rows.to(at::kCPU, type_).contiguous();
   file_.write(static_cast<const char*>(values.const_data_ptr()), static_cast<std::streamsize>(values.nbytes()));
   missing_ -= values.numel();
   if (!file_) return absl::ResourceExhaustedError(absl::StrCat("file can't be written, is the disk full? path=", path_));

@@ -1,7 +1,8 @@
-// NumPy .npy files of float32: the form in which arrays go to the runtime check and come back. Stateless.
+// NumPy .npy files: the form in which arrays go to the runtime check and, as float32, come back. Stateless.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
 
 #include <cstdint>
 #include <fstream>
@@ -16,8 +17,8 @@ namespace pactory::quant {
 /// Writes an array row by row, so that a dataset never lies in memory as a whole. Not thread-safe.
 class NpyWriter {
  public:
-  /// Opens `path` for an array of `shape`.
-  static absl::StatusOr<NpyWriter> Create(const std::string& path, const std::vector<int64_t>& shape);
+  /// Opens `path` for an array of `shape` and `type`; UNIMPLEMENTED where NumPy has no such type.
+  static absl::StatusOr<NpyWriter> Create(const std::string& path, const std::vector<int64_t>& shape, at::ScalarType type);
 
   /// Appends rows of the first axis.
   absl::Status Append(const at::Tensor& rows);
@@ -26,10 +27,11 @@ class NpyWriter {
   absl::Status Finish();
 
  private:
-  NpyWriter(std::string path, std::ofstream file, int64_t elements);
+  NpyWriter(std::string path, std::ofstream file, at::ScalarType type, int64_t elements);
 
   std::string path_;
   std::ofstream file_;
+  at::ScalarType type_;
   int64_t missing_;
 };
 

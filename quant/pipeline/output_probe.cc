@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "quant/data/dataset.h"
 #include "quant/guard.h"
 #include "quant/quantizers/registry.h"
 
@@ -32,7 +33,8 @@ double RelativeNoise(const at::Tensor& exact, const at::Tensor& other) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<OutputProbe>> OutputProbe::Create(const Graph& graph, std::vector<at::Tensor> batches,
+absl::StatusOr<std::unique_ptr<OutputProbe>> OutputProbe::Create(const Graph& graph,
+                                                                 std::vector<std::vector<at::Tensor>> batches,
                                                                  at::Device device) {
   auto probe = std::unique_ptr<OutputProbe>(new OutputProbe());
   probe->batches_ = std::move(batches);
@@ -71,9 +73,9 @@ absl::StatusOr<at::Tensor> OutputProbe::OutputsOf(absl::Span<const QuantizerSpec
   at::Tensor outputs;
   const auto run = [&]() -> absl::Status {
     std::vector<at::Tensor> parts;
-    for (const at::Tensor& batch : batches_) {
+    for (const std::vector<at::Tensor>& batch : batches_) {
       std::vector<at::Tensor> results;
-      PACTORY_ASSIGN_OR_RETURN(results, executor_->Run({batch.to(device_)}));
+      PACTORY_ASSIGN_OR_RETURN(results, executor_->Run(OnDevice(batch, device_)));
       parts.push_back(results[0].to(at::kCPU, at::kFloat));
     }
     return GuardTorch("output probe", [&] {

@@ -21,8 +21,8 @@ namespace pactory::quant {
 /// A graph whose quantizers are switched on for one measurement each.
 class OutputProbe {
  public:
-  /// Runs `graph`, which has FakeQuantize nodes, in float on `batches` (inputs; at least one) and keeps its first outputs.
-  static absl::StatusOr<std::unique_ptr<OutputProbe>> Create(const Graph& graph, std::vector<at::Tensor> batches,
+  /// Runs `graph`, which has FakeQuantize nodes, in float on `batches` (at least one, each of all inputs) and keeps its first outputs.
+  static absl::StatusOr<std::unique_ptr<OutputProbe>> Create(const Graph& graph, std::vector<std::vector<at::Tensor>> batches,
                                                              at::Device device);
 
   /// Returns the output error with the quantizers of `specs` on, by their ids; biases stay in float. For a model that ends in a
@@ -43,7 +43,7 @@ class OutputProbe {
   enum class Head { kProbabilities, kLogProbabilities, kOther };
 
   std::unique_ptr<Executor> executor_;
-  std::vector<at::Tensor> batches_;
+  std::vector<std::vector<at::Tensor>> batches_;
   at::Tensor float_outputs_;
   Head head_ = Head::kOther;
   at::Device device_ = at::kCPU;

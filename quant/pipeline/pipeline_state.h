@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "quant/data/dataset.h"
 #include "quant/evaluation/metric.h"
@@ -42,6 +43,10 @@ struct PipelineState {
   /// Set by LoadInputs.
   std::string model_sha256, train_sha256, eval_sha256;
   std::unique_ptr<Dataset> train, eval;
+  /// Of the graph's inputs, by index: those that training augments.
+  std::vector<size_t> augmented_inputs;
+  /// The batch that the model was exported with; -1: it takes any.
+  int64_t fixed_batch = -1;
   Metric metric;
   /// Prepared for quantization, in float.
   Graph graph;

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -19,17 +20,25 @@ namespace {
 
 constexpr int64_t kMaxPartBytes = 256 << 20;
 
-absl::Status WriteInputs(const Dataset& dataset, int64_t begin, int64_t count, int64_t batch, const std::string& path) {
-  std::vector<int64_t> shape = dataset.sample_shape();
-  shape.insert(shape.begin(), count);
-  PACTORY_ASSIGN_OR_RETURN(NpyWriter writer, NpyWriter::Create(path, shape));
+// A file for each input, with the samples from `begin` on.
+absl::Status WriteInputs(const Dataset& dataset, int64_t begin, int64_t count, int64_t batch, const std::vector<std::string>& paths) {
+  std::vector<NpyWriter> writers;
   for (int64_t done = 0; done < count; done += batch) {
     std::vector<int64_t> indices(std::min(batch, count - done));
     std::iota(indices.begin(), indices.end(), begin + done);
     PACTORY_ASSIGN_OR_RETURN(const Batch rows, dataset.Read(indices));
-    PACTORY_RETURN_IF_ERROR(writer.Append(rows.x));
+    for (size_t i = 0; i < paths.size(); ++i) {
+      if (done == 0) {
+        std::vector<int64_t> shape = rows.inputs[i].sizes().vec();
+        shape[0] = count;
+        PACTORY_ASSIGN_OR_RETURN(NpyWriter writer, NpyWriter::Create(paths[i], shape, rows.inputs[i].scalar_type()));
+        writers.push_back(std::move(writer));
+      }
+      PACTORY_RETURN_IF_ERROR(writers[i].Append(rows.inputs[i]));
+    }
   }
-  return writer.Finish();
+  for (NpyWriter& writer : writers) PACTORY_RETURN_IF_ERROR(writer.Finish());
+  return absl::OkStatus();
 }
 
 absl::Status ReadResult(const std::string& path, RuntimeResult& result) {
@@ -70,12 +79,16 @@ absl::StatusOr<RuntimeResult> RunRuntimeCheck(const RuntimeCheck& check, const D
     std::error_code ignored;
     std::filesystem::remove_all(check.work_dir, ignored);
   });
-  const std::string inputs = check.work_dir + "/x.npy";
   const std::string outputs = check.work_dir + "/outputs";
   const std::string json = check.work_dir + "/result.json";
   const int64_t total = check.samples > 0 ? std::min(check.samples, dataset.size()) : dataset.size();
-  int64_t sample_bytes = sizeof(float);
-  for (const int64_t dim : dataset.sample_shape()) sample_bytes *= dim;
+  PACTORY_ASSIGN_OR_RETURN(const Batch first, dataset.Read({0}));
+  std::vector<std::string> inputs;
+  int64_t sample_bytes = 0;
+  for (const at::Tensor& input : first.inputs) {
+    inputs.push_back(absl::StrCat(check.work_dir, "/input_", inputs.size(), ".npy"));
+    sample_bytes += static_cast<int64_t>(input.nbytes());
+  }
   const int64_t part = std::max<int64_t>(1, kMaxPartBytes / std::max<int64_t>(1, sample_bytes));
   RuntimeResult result;
   std::vector<at::Tensor> parts;
@@ -83,9 +96,11 @@ absl::StatusOr<RuntimeResult> RunRuntimeCheck(const RuntimeCheck& check, const D
     const int64_t count = std::min(part, total - begin);
     PACTORY_RETURN_IF_ERROR(WriteInputs(dataset, begin, count, check.batch_size, inputs));
     std::vector<std::string> command = check.command;
+    command.push_back("--inputs");
+    command.insert(command.end(), inputs.begin(), inputs.end());
     const bool is_last = begin + count == total;
     for (const std::string& argument :
-         {std::string("--model"), check.model_path, std::string("--inputs"), inputs, std::string("--outputs"), outputs,
+         {std::string("--model"), check.model_path, std::string("--outputs"), outputs,
           std::string("--batch"), absl::StrCat(check.batch_size), std::string("--threads"), absl::StrCat(check.threads),
           std::string("--latency-runs"), absl::StrCat(is_last ? check.latency_runs : 0), std::string("--latency-threads"),
           std::string("1"), std::string("--runtime"), check.runtime, std::string("--optimization"),

@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "quant/data/augment.h"
@@ -40,13 +41,13 @@ class StepSamples {
 
 // The teacher runs for every batch, also for samples it has seen: what it gave for them in another batch may differ in the last
 // bit, and a resumed training would not end as one in one go.
-absl::StatusOr<std::vector<at::Tensor>> TeacherTensors(PipelineState& state, const at::Tensor& x,
+absl::StatusOr<std::vector<at::Tensor>> TeacherTensors(PipelineState& state, const std::vector<at::Tensor>& inputs,
                                                        const std::vector<DistillationTarget>& targets) {
   c10::NoGradGuard no_grad;
   std::vector<std::string> values;
   for (const DistillationTarget& target : targets) values.push_back(target.teacher);
   std::vector<at::Tensor> results;
-  PACTORY_ASSIGN_OR_RETURN(results, state.fp32->RunAndFetch({x}, values));
+  PACTORY_ASSIGN_OR_RETURN(results, state.fp32->RunAndFetch(inputs, values));
   return std::vector<at::Tensor>(results.end() - static_cast<int64_t>(values.size()), results.end());
 }
 
@@ -56,18 +57,18 @@ BatchSource MakeTrainingBatches(PipelineState& state, const LossWeights& weights
   StepSamples samples_of(state.train->size(), state.config.training());
   return [&state, weights, targets, samples_of](int64_t step) mutable -> absl::StatusOr<TrainingBatch> {
     const std::vector<int64_t> indices = samples_of.Of(step);
-    PACTORY_ASSIGN_OR_RETURN(const Batch samples, state.train->Read(indices));
+    PACTORY_ASSIGN_OR_RETURN(Batch samples, state.train->Read(indices));
     TrainingBatch batch;
-    const v1::PreprocessConfig& preprocess = state.config.preprocess();
-    const bool augments = Augments(preprocess.augmentation());
-    const at::Tensor x = augments ? Augment(preprocess, samples.x, indices, state.config.training().seed(), step) : samples.x;
-    batch.x = x.to(state.device);
+    for (const size_t i : state.augmented_inputs) {
+      samples.inputs[i] = Augment(state.config.preprocess(), samples.inputs[i], indices, state.config.training().seed(), step);
+    }
+    batch.inputs = OnDevice(std::move(samples.inputs), state.device);
     if (weights.task > 0 && samples.y.defined()) batch.labels = samples.y.to(state.device);
     if (weights.task > 0) {
       for (const auto& [name, target] : samples.targets) batch.targets.emplace(name, target.to(state.device));
     }
     if (weights.distillation > 0) {
-      PACTORY_ASSIGN_OR_RETURN(batch.teacher, TeacherTensors(state, batch.x, targets));
+      PACTORY_ASSIGN_OR_RETURN(batch.teacher, TeacherTensors(state, batch.inputs, targets));
     }
     return batch;
   };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -62,9 +63,9 @@ absl::StatusOr<std::vector<StoredRange>> MeasureRanges(PipelineState& state, Qua
   const int64_t batch = std::min<int64_t>(kRangeBatch, state.config.training().batch_size());
   const int64_t count = std::min<int64_t>(kRangeSamples, static_cast<int64_t>(order.size())) / batch * batch;
   for (int64_t begin = 0; begin < count; begin += batch) {
-    PACTORY_ASSIGN_OR_RETURN(const Batch samples, state.train->Read(absl::MakeConstSpan(order).subspan(begin, batch)));
+    PACTORY_ASSIGN_OR_RETURN(Batch samples, state.train->Read(absl::MakeConstSpan(order).subspan(begin, batch)));
     std::vector<at::Tensor> values;
-    PACTORY_ASSIGN_OR_RETURN(values, model.executor().RunAndFetch({samples.x.to(state.device)}, inputs));
+    PACTORY_ASSIGN_OR_RETURN(values, model.executor().RunAndFetch(OnDevice(std::move(samples.inputs), state.device), inputs));
     PACTORY_RETURN_IF_ERROR(GuardTorch("weight ranges", [&] {
       for (size_t i = 0; i < layers.size(); ++i) {
         const double scale = layers[i].input->Scales({}).item<float>();

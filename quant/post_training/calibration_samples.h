@@ -23,8 +23,8 @@ class CalibrationSamples {
   int64_t size() const { return static_cast<int64_t>(order_.size()); }
   int64_t batch_size() const { return batch_size_; }
 
-  /// Returns the input of up to a batch of samples from position `begin` on, on the device.
-  absl::StatusOr<at::Tensor> Read(int64_t begin) const;
+  /// Returns the model's inputs for up to a batch of samples from position `begin` on, on the device.
+  absl::StatusOr<std::vector<at::Tensor>> Read(int64_t begin) const;
 
  private:
   const Dataset& dataset_;

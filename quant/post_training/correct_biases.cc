@@ -31,8 +31,8 @@ absl::StatusOr<std::vector<ChannelMean>> MeansOf(Executor& executor, const std::
                                                  const CalibrationSamples& samples) {
   std::vector<ChannelMean> means(outputs.size());
   for (int64_t begin = 0; begin < samples.size(); begin += samples.batch_size()) {
-    PACTORY_ASSIGN_OR_RETURN(const at::Tensor x, samples.Read(begin));
-    PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> values, executor.Fetch({x}, outputs));
+    PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> batch, samples.Read(begin));
+    PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> values, executor.Fetch(batch, outputs));
     PACTORY_RETURN_IF_ERROR(GuardTorch("bias correction", [&] {
       for (size_t i = 0; i < outputs.size(); ++i) means[i].Add(values[i]);
       return absl::OkStatus();

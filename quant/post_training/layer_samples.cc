@@ -61,9 +61,9 @@ absl::StatusOr<LayerSamples> CollectLayerSamples(const IsolatedLayer& layer, Exe
   std::vector<at::Tensor> inputs, targets;
   int64_t bytes = 0;
   for (int64_t begin = 0; begin < samples.size(); begin += samples.batch_size()) {
-    PACTORY_ASSIGN_OR_RETURN(const at::Tensor x, samples.Read(begin));
-    PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> read, quantized.Fetch({x}, {layer.input}));
-    PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> written, fp32.Fetch({x}, {layer.output}));
+    PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> batch, samples.Read(begin));
+    PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> read, quantized.Fetch(batch, {layer.input}));
+    PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> written, fp32.Fetch(batch, {layer.output}));
     const int64_t more = BytesOf(read[0]) + BytesOf(written[0]);
     if (!inputs.empty() && bytes + more > max_bytes) break;
     bytes += more;

@@ -242,7 +242,7 @@ absl::StatusOr<at::Tensor> TrainingLoop::Loss(const TrainingBatch& batch) {
     for (const DistillationTarget& target : task_.targets) names.push_back(target.student);
   }
   std::vector<at::Tensor> results;
-  PACTORY_ASSIGN_OR_RETURN(results, model_.executor().RunAndFetch({batch.x}, names));
+  PACTORY_ASSIGN_OR_RETURN(results, model_.executor().RunAndFetch(batch.inputs, names));
   const auto first = results.end() - static_cast<int64_t>(names.size());
   at::Tensor loss;
   if (task_.loss.task > 0) {
@@ -394,7 +394,7 @@ absl::Status TrainingLoop::ReestimateStatistics() {
   for (int64_t i = 1; i <= task_.config.batch_norm_reestimation_batches(); ++i) {
     PACTORY_ASSIGN_OR_RETURN(const TrainingBatch batch, batches_(i - 1));
     task_.batch_norms->FollowBatches(1.0 / static_cast<double>(i));
-    const absl::Status run = model_.executor().Run({batch.x}).status();
+    const absl::Status run = model_.executor().Run(batch.inputs).status();
     task_.batch_norms->Freeze();
     PACTORY_RETURN_IF_ERROR(run);
     history_.reestimated = true;

@@ -29,7 +29,8 @@ namespace pactory::quant {
 
 /// What one step learns from.
 struct TrainingBatch {
-  at::Tensor x;
+  /// In the order of the graph's inputs.
+  std::vector<at::Tensor> inputs;
   /// Undefined where the loss needs none.
   at::Tensor labels;
   /// For MSE and L1: by output.

@@ -15,11 +15,10 @@ class RowsDataset : public Dataset {
  public:
   explicit RowsDataset(at::Tensor rows) : rows_(std::move(rows)) {}
   int64_t size() const override { return rows_.size(0); }
-  std::vector<int64_t> sample_shape() const override { return rows_.sizes().slice(1).vec(); }
   at::Tensor labels() const override { return {}; }
   absl::StatusOr<Batch> Read(absl::Span<const int64_t> indices) const override {
     const at::Tensor picked = at::tensor(at::ArrayRef<int64_t>(indices.data(), indices.size()), at::kLong);
-    return Batch{rows_.index_select(0, picked), {}};
+    return Batch{.inputs = {rows_.index_select(0, picked)}};
   }
 
  private:

@@ -2,12 +2,16 @@
 #include <thread>
 
 #include "base/ids.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/sample_files.h"
 #include "tests/server/server_fixture.h"
 
 namespace pactory {
 namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
 
 class JobServiceTest : public ServerTest {
  protected:
@@ -150,31 +154,60 @@ TEST_F(JobServiceTest, BadFieldsAreNamed) {
 
 TEST_F(JobServiceTest, DataThatDoesNotFitTheModelIsRefused) {
   v1::CreateJobRequest request = JobRequest(user_);
-  v1::WriteResponse blob;
-  ASSERT_TRUE(Upload(user_, Zip({{"x.npy", Npy("<f4", {8, 3, 5, 4}, 4)}}), blob).ok());
-  v1::CreateDatasetRequest create;
-  create.mutable_dataset()->set_blob(blob.blob());
-  create.mutable_dataset()->set_format(v1::Dataset::NPZ);
-  v1::Dataset dataset;
-  ASSERT_TRUE(Call(&v1::DatasetService::Stub::CreateDataset, *datasets_, user_, create, dataset).ok());
-  request.mutable_job()->mutable_spec()->set_eval_dataset(dataset.name());
+  request.mutable_job()->mutable_spec()->set_eval_dataset(NewDataset(user_, Zip({{"x.npy", Npy("<f4", {8, 3, 5, 4}, 4)}})));
   const grpc::Status status = Create(request);
   EXPECT_EQ(FieldOf(status), "job.spec.eval_dataset");
-  EXPECT_EQ(ReasonOf(status), "SHAPE_MISMATCH");
-  EXPECT_NE(status.error_message().find("input=x [N,3,4,4] x=[N,3,5,4]"), std::string::npos) << status.error_message();
+  EXPECT_EQ(ReasonOf(status), "BAD_DATA");
+  EXPECT_NE(status.error_message().find("x=[8,3,5,4] input=[-1,3,4,4]"), std::string::npos) << status.error_message();
+}
+
+TEST_F(JobServiceTest, AModelOfSeveralInputsNeedsAnArrayForEach) {
+  v1::CreateJobRequest request;
+  v1::JobSpec& spec = *request.mutable_job()->mutable_spec();
+  spec.set_model(NewModel(user_, TwoInputModel()));
+  const std::string x = Npy("<f4", {8, 3, 4, 4}, 4), ids = Npy("<i8", {8, 5}, 8), labels = Npy("<i8", {8}, 8);
+  spec.set_train_dataset(NewDataset(user_, Zip({{"x.npy", x}, {"ids.npy", ids}, {"y.npy", labels}})));
+  spec.set_eval_dataset(spec.train_dataset());
+  ASSERT_TRUE(Create(request).ok()) << Create(request).error_message();
+  const auto problem = [&](const std::string& file, v1::Dataset::Format format = v1::Dataset::NPZ) {
+    spec.set_eval_dataset(NewDataset(user_, file, format));
+    const grpc::Status status = Create(request);
+    EXPECT_EQ(FieldOf(status), "job.spec.eval_dataset");
+    EXPECT_EQ(ReasonOf(status), "BAD_DATA");
+    return status.error_message();
+  };
+  EXPECT_THAT(problem(Zip({{"x.npy", x}})), HasSubstr("array named ids, for the model's input ids (int64 [-1,-1]): arrays=x"));
+  EXPECT_THAT(problem(Zip({{"x.npy", x}, {"ids.npy", Npy("<i4", {8, 5}, 4)}})), HasSubstr("array ids must be int64"));
+  EXPECT_THAT(problem(Zip({{"x.npy", x}, {"ids.npy", Npy("<i8", {8}, 8)}})), HasSubstr("ids=[8] input=[-1,-1]"));
+  EXPECT_THAT(problem(Zip({{"x.npy", x}, {"ids.npy", ids}, {"label.npy", labels}})), HasSubstr("array label is none of the model's"));
+  EXPECT_THAT(problem(Tar({{"a.png", "x"}, {"a.cls", "1"}}), v1::Dataset::TAR), HasSubstr("must be an .npz with an array for each"));
+  spec.set_eval_dataset(spec.train_dataset());
+  spec.mutable_config()->mutable_preprocess()->add_inputs("ids");
+  EXPECT_EQ(FieldAtFault(request), "job.spec.config.preprocess.inputs");
+}
+
+TEST_F(JobServiceTest, ADatasetTellsItsArrays) {
+  v1::GetDatasetRequest request;
+  request.set_name(NewDataset(user_, Zip({{"x.npy", Npy("|u1", {8, 3}, 1)}, {"ids.npy", Npy("<i8", {8, 5}, 8)}})));
+  v1::Dataset dataset;
+  ASSERT_TRUE(Call(&v1::DatasetService::Stub::GetDataset, *datasets_, user_, request, dataset).ok());
+  ASSERT_EQ(dataset.arrays_size(), 2);
+  EXPECT_EQ(dataset.arrays(0).name(), "x");
+  EXPECT_EQ(dataset.arrays(1).element_type(), "int64");
+  EXPECT_THAT(dataset.arrays(1).dims(), ElementsAre(8, 5));
+}
+
+TEST_F(JobServiceTest, DataOfBeforeItsArraysWereKeptIsTheTrainersToCheck) {
+  const v1::CreateJobRequest request = JobRequest(user_);
+  Sql("UPDATE dataset SET facts = ''");
+  EXPECT_TRUE(Create(request).ok()) << Create(request).error_message();
 }
 
 TEST_F(JobServiceTest, LabelsThatAreAskedForMustBeThere) {
   v1::CreateJobRequest request = JobRequest(user_);
-  v1::WriteResponse blob;
-  ASSERT_TRUE(Upload(user_, Zip({{"x.npy", Npy("<f4", {8, 3, 4, 4}, 4)}}), blob).ok());
-  v1::CreateDatasetRequest create;
-  create.mutable_dataset()->set_blob(blob.blob());
-  create.mutable_dataset()->set_format(v1::Dataset::NPZ);
-  v1::Dataset unlabelled;
-  ASSERT_TRUE(Call(&v1::DatasetService::Stub::CreateDataset, *datasets_, user_, create, unlabelled).ok());
-  request.mutable_job()->mutable_spec()->set_train_dataset(unlabelled.name());
-  request.mutable_job()->mutable_spec()->set_eval_dataset(unlabelled.name());
+  const std::string unlabelled = NewDataset(user_, Zip({{"x.npy", Npy("<f4", {8, 3, 4, 4}, 4)}}));
+  request.mutable_job()->mutable_spec()->set_train_dataset(unlabelled);
+  request.mutable_job()->mutable_spec()->set_eval_dataset(unlabelled);
   EXPECT_TRUE(Create(request).ok());
   v1::CreateJobRequest bad = request;
   bad.mutable_job()->mutable_spec()->mutable_config()->mutable_training()->set_task_loss_weight(1);

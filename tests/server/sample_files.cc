@@ -71,6 +71,24 @@ onnx::ModelProto SmallModel() {
   return model;
 }
 
+onnx::ModelProto TwoInputModel() {
+  onnx::ModelProto model = SmallModel();
+  auto& graph = *model.mutable_graph();
+  AddTensorInfo(*graph.add_input(), "ids", {-1, -1});
+  graph.mutable_input(1)->mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::INT64);
+  auto& node = *graph.add_node();
+  node.set_name("cast1");
+  node.set_op_type("Cast");
+  node.add_input("ids");
+  node.add_output("values");
+  auto& to = *node.add_attribute();
+  to.set_name("to");
+  to.set_type(onnx::AttributeProto::INT);
+  to.set_i(onnx::TensorProto::FLOAT);
+  AddTensorInfo(*graph.add_output(), "values", {-1, -1});
+  return model;
+}
+
 std::string Npy(const std::string& dtype, const std::vector<int64_t>& shape, int64_t item_size) {
   int64_t elements = 1;
   for (const int64_t dim : shape) elements *= dim;

@@ -12,6 +12,9 @@ namespace pactory {
 /// Returns a model with input `x` [batch, 3, 4, 4], one Conv with an initializer `w` of 2x3x1x1, and output `y`.
 onnx::ModelProto SmallModel();
 
+/// Returns that model with a second input, `ids` [batch, -1] of int64, that a Cast reads.
+onnx::ModelProto TwoInputModel();
+
 /// Returns a .npy file.
 std::string Npy(const std::string& dtype, const std::vector<int64_t>& shape, int64_t item_size);
 

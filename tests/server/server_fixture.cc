@@ -93,9 +93,9 @@ grpc::Status ServerTest::Upload(const std::string& token, const std::string& con
   return stream->Finish();
 }
 
-std::string ServerTest::NewModel(const std::string& token) {
+std::string ServerTest::NewModel(const std::string& token, const onnx::ModelProto& file) {
   v1::WriteResponse blob;
-  EXPECT_TRUE(Upload(token, SmallModel().SerializeAsString(), blob).ok());
+  EXPECT_TRUE(Upload(token, file.SerializeAsString(), blob).ok());
   v1::CreateModelRequest request;
   request.mutable_model()->set_blob(blob.blob());
   v1::Model model;
@@ -104,12 +104,12 @@ std::string ServerTest::NewModel(const std::string& token) {
   return model.name();
 }
 
-std::string ServerTest::NewDataset(const std::string& token) {
+std::string ServerTest::NewDataset(const std::string& token, const std::string& file, v1::Dataset::Format format) {
   v1::WriteResponse blob;
-  EXPECT_TRUE(Upload(token, SmallNpz(), blob).ok());
+  EXPECT_TRUE(Upload(token, file, blob).ok());
   v1::CreateDatasetRequest request;
   request.mutable_dataset()->set_blob(blob.blob());
-  request.mutable_dataset()->set_format(v1::Dataset::NPZ);
+  request.mutable_dataset()->set_format(format);
   v1::Dataset dataset;
   const grpc::Status status = Call(&v1::DatasetService::Stub::CreateDataset, *datasets_, token, request, dataset);
   EXPECT_TRUE(status.ok()) << status.error_message();

@@ -15,6 +15,7 @@
 #include "pactory/v1/worker.grpc.pb.h"
 #include "server/server.h"
 #include "tests/postgres/test_database.h"
+#include "tests/server/sample_files.h"
 
 namespace pactory {
 
@@ -42,8 +43,9 @@ class ServerTest : public DatabaseTest {
                       size_t piece = 1 << 20);
 
   /// Uploads and makes a model, a dataset, a job; each must work. Returns its name.
-  std::string NewModel(const std::string& token);
-  std::string NewDataset(const std::string& token);
+  std::string NewModel(const std::string& token, const onnx::ModelProto& file = SmallModel());
+  std::string NewDataset(const std::string& token, const std::string& file = SmallNpz(),
+                         v1::Dataset::Format format = v1::Dataset::NPZ);
   v1::CreateJobRequest JobRequest(const std::string& token);
   std::string NewJob(const std::string& token);
 

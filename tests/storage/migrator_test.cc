@@ -40,7 +40,7 @@ TEST_F(MigratorTest, DownAndUpAgainGivesTheSameSchemaOnAFilledDatabase) {
   NewBlob(tenant_, "content");
   Sql("INSERT INTO api_token (tenant_id, kind, name, secret_sha256) SELECT id, 'USER', 'n', 'x' FROM tenant");
   Sql("INSERT INTO model (tenant_id, display_name, blob_id, facts) SELECT tenant_id, 'm', id, '' FROM blob");
-  Sql("INSERT INTO dataset (tenant_id, display_name, blob_id, format) SELECT tenant_id, 'd', id, 'NPZ' FROM blob");
+  Sql("INSERT INTO dataset (tenant_id, display_name, blob_id, format, facts) SELECT tenant_id, 'd', id, 'NPZ', '' FROM blob");
   Sql("INSERT INTO worker (id, display_name, capabilities) VALUES (gen_random_uuid(), 'w', '')");
   Sql("INSERT INTO job (tenant_id, display_name, spec, model_id, priority, max_attempts, deadline, checkpoint_blob_id) "
       "SELECT m.tenant_id, 'j', '', m.id, 0, 3, '1 day', m.blob_id FROM model m");

@@ -36,9 +36,9 @@ class QueueTest : public DatabaseTest {
     model.set_blob("blobs/" + NewBlob(tenant_id, "model"));
     const auto made = ModelStore(database_.get()).Create(tenant_id, model, {});
     EXPECT_TRUE(made.ok()) << made.status();
-    StoredDataset data;
-    data.dataset.set_blob("blobs/" + NewBlob(tenant_id, "data"));
-    data.dataset.set_format(v1::Dataset::NPZ);
+    v1::Dataset data;
+    data.set_blob("blobs/" + NewBlob(tenant_id, "data"));
+    data.set_format(v1::Dataset::NPZ);
     const auto dataset = DatasetStore(database_.get()).Create(tenant_id, data, {});
     EXPECT_TRUE(dataset.ok()) << dataset.status();
     v1::JobSpec spec;

@@ -36,7 +36,7 @@ absl::StatusOr<v1::QuantizationConfig> ReadConfig(const JobArguments& arguments)
 
 void AddJobArguments(CLI::App& command, JobArguments& arguments) {
   command.add_option("--model", arguments.model, "ONNX file")->required()->check(CLI::ExistingFile);
-  command.add_option("--data", arguments.data, "Training and calibration data: .npz (x, y) or a WebDataset tar")
+  command.add_option("--data", arguments.data, "Training and calibration data: .npz (arrays named like the inputs, or x, and y) or a WebDataset tar")
       ->required()
       ->check(CLI::ExistingFile);
   command.add_option("--eval-data", arguments.eval_data, "Evaluation data; default: the training data")->check(CLI::ExistingFile);

@@ -1,6 +1,7 @@
 #include "quant/data/augment.h"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -147,10 +148,16 @@ TEST(AugmentTest, ContrastScalesAboutTheImagesMean) {
 }
 
 TEST(AugmentTest, OnlyImagesAreAugmented) {
-  const ValueInfo rows{.name = "x", .dims = {-1, 6}}, images{.name = "x", .dims = {-1, 3, -1, -1}};
-  EXPECT_EQ(FieldOf(CheckAugmentation(Config("zoom: 0.1"), rows)), "preprocess.augmentation");
-  EXPECT_TRUE(CheckAugmentation(Config("zoom: 0.1"), images).ok());
-  EXPECT_TRUE(CheckAugmentation(Config(""), rows).ok());
+  Graph graph;
+  graph.inputs = {{.name = "rows", .dims = {-1, 6}}, {.name = "left", .dims = {-1, 3, -1, -1}}, {.name = "right", .dims = {-1, 3, 8, 8}}};
+  const auto augmented = [&](const std::string& augmentation, const std::set<std::string>& preprocessed) {
+    return AugmentedInputs(Config(augmentation), graph, preprocessed);
+  };
+  EXPECT_EQ(FieldOf(augmented("zoom: 0.1", {"rows"}).status()), "preprocess.augmentation");
+  EXPECT_EQ(FieldOf(augmented("zoom: 0.1", {}).status()), "preprocess.augmentation");
+  EXPECT_THAT(*augmented("zoom: 0.1", {"rows", "right"}), testing::ElementsAre(2));
+  EXPECT_THAT(*augmented("zoom: 0.1", {"left", "right"}), testing::ElementsAre(1, 2));
+  EXPECT_THAT(*augmented("", {"rows"}), testing::IsEmpty());
 }
 
 }  // namespace

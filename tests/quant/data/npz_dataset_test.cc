@@ -18,7 +18,6 @@ namespace pactory::quant {
 namespace {
 
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 std::string Little(uint64_t value, int width) {
@@ -74,7 +73,9 @@ class NpzDatasetTest : public testing::Test {
                                                 std::vector<int64_t> dims = {-1, 2, 2}) {
     path_ = testing::TempDir() + "/" + std::to_string(getpid()) + testing::UnitTest::GetInstance()->current_test_info()->name() + ".npz";
     std::ofstream(path_, std::ios::binary) << content;
-    return OpenDataset(path_, config, {.name = "input", .dims = std::move(dims)});
+    Graph graph;
+    graph.inputs = {{.name = "input", .dims = std::move(dims)}};
+    return OpenDataset(path_, config, graph);
   }
 
   std::string Problem(const std::string& content, const v1::PreprocessConfig& config = {}) {
@@ -100,7 +101,6 @@ TEST_F(NpzDatasetTest, ReadsStoredAndDeflatedArraysAlike) {
             packing));
     ASSERT_TRUE(dataset.ok()) << dataset.status();
     EXPECT_EQ((*dataset)->size(), 3);
-    EXPECT_THAT((*dataset)->sample_shape(), ElementsAre(2, 2));
     EXPECT_TRUE((*dataset)->has_labels());
     EXPECT_EQ((*dataset)->classes_seen(), 5);
     const auto batch = (*dataset)->Read({2, 0});
@@ -108,7 +108,7 @@ TEST_F(NpzDatasetTest, ReadsStoredAndDeflatedArraysAlike) {
     EXPECT_TRUE(at::equal(batch->y, at::tensor({4, 1}, at::kLong)));
     // Bytes are scaled by 1/255 unless the config says otherwise.
     const at::Tensor expected = at::tensor({8, 9, 10, 11, 0, 1, 2, 3}).to(at::kFloat).reshape({2, 2, 2}) / 255;
-    EXPECT_TRUE(at::allclose(batch->x, expected, 1e-6, 1e-8));
+    EXPECT_TRUE(at::allclose(batch->inputs[0], expected, 1e-6, 1e-8));
   }
 }
 
@@ -124,7 +124,7 @@ TEST_F(NpzDatasetTest, FloatsOfEveryWidthStayAsTheyAre) {
     EXPECT_FALSE((*dataset)->has_labels());
     const auto batch = (*dataset)->Read({0});
     ASSERT_TRUE(batch.ok());
-    EXPECT_TRUE(at::equal(batch->x, at::tensor({1.5f, -2.0f, 3.0f, 4.0f}).reshape({1, 2, 2})));
+    EXPECT_TRUE(at::equal(batch->inputs[0], at::tensor({1.5f, -2.0f, 3.0f, 4.0f}).reshape({1, 2, 2})));
     EXPECT_FALSE(batch->y.defined());
   }
 }
@@ -138,7 +138,54 @@ TEST_F(NpzDatasetTest, ScaleMeanAndDeviationAreAppliedByChannel) {
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   // (x * 0.5 - mean) / 4 with mean 1 for the first channel, 2 for the second.
   EXPECT_TRUE(
-      at::allclose((*dataset)->Read({0})->x, at::tensor({0.0f, 0.25f, 0.25f, 0.5f}).reshape({1, 2, 2}), 0, 1e-7));
+      at::allclose((*dataset)->Read({0})->inputs[0], at::tensor({0.0f, 0.25f, 0.25f, 0.5f}).reshape({1, 2, 2}), 0, 1e-7));
+}
+
+TEST_F(NpzDatasetTest, EachInputIsReadInItsOwnType) {
+  Graph graph;
+  graph.inputs = {{.name = "ids", .type = at::kLong, .dims = {-1, 2}},
+                  {.name = "image", .dims = {-1, 1, 1, 2}},
+                  {.name = "mask", .type = at::kBool, .dims = {-1, 2}},
+                  {.name = "features", .type = at::kDouble, .dims = {-1}}};
+  const std::string archive = Zip({{"mask.npy", Npy("|b1", "(2, 2)", Bytes<uint8_t>({1, 0, 0, 1}))},
+                                   {"features.npy", Npy("<f4", "(2,)", Bytes<float>({0.5f, -3}))},
+                                   {"image.npy", Npy("|u1", "(2, 1, 1, 2)", Bytes<uint8_t>({0, 51, 102, 255}))},
+                                   {"ids.npy", Npy("<i8", "(2, 2)", Bytes<int64_t>({int64_t{1} << 40, 2, 3, 4}))},
+                                   {"y.npy", Npy("<i8", "(2,)", Bytes<int64_t>({7, 8}))}});
+  Open(archive).IgnoreError();
+  v1::PreprocessConfig config;
+  config.add_mean(0.2);
+  const auto dataset = OpenDataset(path_, config, graph);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ((*dataset)->size(), 2);
+  const auto batch = (*dataset)->Read({1, 0});
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  ASSERT_EQ(batch->inputs.size(), 4);
+  EXPECT_TRUE(at::equal(batch->inputs[0], at::tensor({int64_t{3}, int64_t{4}, int64_t{1} << 40, int64_t{2}}, at::kLong).reshape({2, 2})));
+  // The image alone is scaled, by 1/255, and loses the mean.
+  EXPECT_TRUE(at::allclose(batch->inputs[1], at::tensor({0.2f, 0.8f, -0.2f, 0.0f}).reshape({2, 1, 1, 2}), 0, 1e-6));
+  EXPECT_EQ(batch->inputs[1].scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::equal(batch->inputs[2], at::tensor({0, 1, 1, 0}).to(at::kBool).reshape({2, 2})));
+  EXPECT_TRUE(at::equal(batch->inputs[3], at::tensor({-3.0, 0.5}, at::kDouble)));
+  EXPECT_TRUE(at::equal(batch->y, at::tensor({8, 7}, at::kLong)));
+}
+
+TEST_F(NpzDatasetTest, WhatDoesNotFitOneOfSeveralInputsIsNamed) {
+  Graph graph;
+  graph.inputs = {{.name = "a", .dims = {-1, 2}}, {.name = "b", .dims = {-1, 2}}};
+  const auto problem = [&](const std::string& content) {
+    Open(content).IgnoreError();
+    return std::string(OpenDataset(path_, {}, graph).status().message());
+  };
+  const std::string a = Npy("<f4", "(2, 2)", Bytes<float>({1, 2, 3, 4}));
+  const std::string nan = Npy("<f4", "(2, 2)", Bytes<float>({1, 2, 3, std::numeric_limits<float>::quiet_NaN()}));
+  EXPECT_EQ(problem(Zip({{"a.npy", a}, {"b.npy", a}})), "");
+  EXPECT_THAT(problem(Zip({{"a.npy", a}})), AllOf(HasSubstr(path_), HasSubstr("named b")));
+  EXPECT_THAT(problem(Zip({{"a.npy", a}, {"b.npy", nan}})), AllOf(HasSubstr("array b must be finite"), HasSubstr("index=1")));
+  EXPECT_THAT(problem(Zip({{"a.npy", a}, {"b.npy", a}, {"c.npy", a}})), HasSubstr("array c is none of the model's inputs"));
+  EXPECT_THAT(problem(Zip({{"a.npy", a}, {"b.npy", Npy("<f4", "(1, 2)", Bytes<float>({1, 2}))}})), HasSubstr("b=[1,2]"));
+  graph.inputs.push_back({.name = "rate", .type = at::kLong});
+  EXPECT_THAT(problem(Zip({{"a.npy", a}, {"b.npy", a}, {"rate.npy", a}})), HasSubstr("input rate must have the batch"));
 }
 
 TEST_F(NpzDatasetTest, NamesTheFileAndTheSampleThatIsNotFinite) {
@@ -199,7 +246,7 @@ TEST_F(NpzDatasetTest, SequencesOfLabelsAreFilledUpAtTheirEnd) {
 
 TEST_F(NpzDatasetTest, RefusesArraysItCanNotRead) {
   EXPECT_THAT(Problem(Zip({{"images.npy", Npy("|u1", "(3, 2, 2)", Bytes12())}})),
-              AllOf(HasSubstr("named x"), HasSubstr("images.npy")));
+              AllOf(HasSubstr("named input or x"), HasSubstr("arrays=images")));
   EXPECT_THAT(Problem(Zip({{"x.npy", Npy(">f4", "(1, 2, 2)", Bytes<float>({1, 2, 3, 4}))}})),
               HasSubstr("little endian"));
   EXPECT_THAT(Problem(Zip({{"x.npy", Npy("|O", "(3, 2, 2)", Bytes12())}})), HasSubstr("numbers"));

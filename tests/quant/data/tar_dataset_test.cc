@@ -14,7 +14,6 @@ namespace pactory::quant {
 namespace {
 
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 using Members = std::vector<std::pair<std::string, std::string>>;
@@ -71,7 +70,9 @@ class TarDatasetTest : public testing::Test {
                                                 std::vector<int64_t> dims = {-1, 3, 4, 6}) {
     path_ = testing::TempDir() + "/" + std::to_string(getpid()) + testing::UnitTest::GetInstance()->current_test_info()->name() + ".tar";
     std::ofstream(path_, std::ios::binary) << content;
-    return OpenDataset(path_, config, {.name = "input", .dims = std::move(dims)});
+    Graph graph;
+    graph.inputs = {{.name = "input", .dims = std::move(dims)}};
+    return OpenDataset(path_, config, graph);
   }
 
   std::string Problem(const Members& members, const v1::PreprocessConfig& config = {}) {
@@ -94,16 +95,15 @@ TEST_F(TarDatasetTest, ReadsImagesAndClassesInAnyOrder) {
                                  {"readme.txt", "x"}}));
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ((*dataset)->size(), 3);
-  EXPECT_THAT((*dataset)->sample_shape(), ElementsAre(3, 4, 6));
   EXPECT_TRUE(at::equal((*dataset)->labels(), at::tensor({3, 1, 0}, at::kLong)));
   const auto batch = (*dataset)->Read({1, 0, 2});
   ASSERT_TRUE(batch.ok()) << batch.status();
   EXPECT_TRUE(at::equal(batch->y, at::tensor({1, 3, 0}, at::kLong)));
   // Red first, scaled by 1/255.
-  EXPECT_TRUE(at::allclose(batch->x.amin({2, 3}),
+  EXPECT_TRUE(at::allclose(batch->inputs[0].amin({2, 3}),
                            at::tensor({0.0f, 0.4f, 0.0f, 1.0f, 0.0f, 0.2f, 0.2f, 0.2f, 0.2f}).reshape({3, 3}), 0,
                            1e-6));
-  EXPECT_TRUE(at::equal(batch->x.amin({2, 3}), batch->x.amax({2, 3})));
+  EXPECT_TRUE(at::equal(batch->inputs[0].amin({2, 3}), batch->inputs[0].amax({2, 3})));
 }
 
 TEST_F(TarDatasetTest, NamesBeyondAsciiAreSamplesToo) {
@@ -121,7 +121,7 @@ TEST_F(TarDatasetTest, BlueComesFirstWhereAsked) {
   const auto dataset = Open(Tar({{"a.png", Image(4, 6, 10, 20, 30)}}), config);
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_FALSE((*dataset)->has_labels());
-  EXPECT_TRUE(at::equal((*dataset)->Read({0})->x[0].amax({1, 2}), at::tensor({30.0f, 20.0f, 10.0f})));
+  EXPECT_TRUE(at::equal((*dataset)->Read({0})->inputs[0][0].amax({1, 2}), at::tensor({30.0f, 20.0f, 10.0f})));
 }
 
 TEST_F(TarDatasetTest, KeptRatiosArePaddedOnTheRightAfterNormalization) {
@@ -132,7 +132,7 @@ TEST_F(TarDatasetTest, KeptRatiosArePaddedOnTheRightAfterNormalization) {
   // 8 x 4 pixels become 4 x 2 in an input of 4 x 6.
   const auto dataset = Open(Tar({{"a.png", Image(8, 4, 10, 20, 30)}}), config);
   ASSERT_TRUE(dataset.ok()) << dataset.status();
-  const at::Tensor x = (*dataset)->Read({0})->x[0];
+  const at::Tensor x = (*dataset)->Read({0})->inputs[0][0];
   EXPECT_TRUE(at::equal(x.narrow(2, 0, 2).amin({1, 2}), at::tensor({3.0f, 13.0f, 23.0f})));
   EXPECT_EQ(x.narrow(2, 2, 4).abs().max().item<float>(), 0);
 }
@@ -142,7 +142,7 @@ TEST_F(TarDatasetTest, OneChannelModelsGetGrey) {
   config.set_scale(1);
   const auto dataset = Open(Tar({{"a.png", Image(4, 6, 50, 50, 50)}}), config, {-1, 1, 4, 6});
   ASSERT_TRUE(dataset.ok()) << dataset.status();
-  EXPECT_TRUE(at::equal((*dataset)->Read({0})->x, at::full({1, 1, 4, 6}, 50.0f)));
+  EXPECT_TRUE(at::equal((*dataset)->Read({0})->inputs[0], at::full({1, 1, 4, 6}, 50.0f)));
 }
 
 TEST_F(TarDatasetTest, OpenDimensionsMustBeGiven) {
@@ -151,7 +151,7 @@ TEST_F(TarDatasetTest, OpenDimensionsMustBeGiven) {
   v1::PreprocessConfig config;
   config.set_height(5);
   config.set_width(9);
-  EXPECT_THAT((*Open(content, config, {-1, 3, -1, -1}))->sample_shape(), ElementsAre(3, 5, 9));
+  EXPECT_EQ((*Open(content, config, {-1, 3, -1, -1}))->Read({0})->inputs[0].sizes(), at::IntArrayRef({1, 3, 5, 9}));
   EXPECT_THAT(std::string(Open(content, config).status().message()), HasSubstr("preprocess.height"));
 }
 
@@ -179,6 +179,14 @@ TEST_F(TarDatasetTest, WhatIsNoArchiveIsRefused) {
   const std::string whole = Tar({{"a.png", Image(40, 60, 1, 2, 3)}, {"a.cls", "1"}});
   for (size_t length = 0; length < 1500; length += 7)
     EXPECT_FALSE(Open(whole.substr(0, length)).ok() && length < 1000) << length;
+}
+
+TEST_F(TarDatasetTest, FeedsOneInputAlone) {
+  Open(Tar({{"a.png", Image(4, 6, 1, 2, 3)}, {"a.cls", "0"}})).IgnoreError();
+  Graph graph;
+  graph.inputs = {{.name = "image", .dims = {-1, 3, 4, 6}}, {.name = "features", .dims = {-1, 2}}};
+  EXPECT_THAT(std::string(OpenDataset(path_, {}, graph).status().message()),
+              AllOf(HasSubstr(path_), HasSubstr("must be an .npz with an array for each of the model's 2 inputs")));
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ QuantizerSpec SpecOf(const std::string& id, double threshold, int64_t bits = 8) 
 }
 
 std::unique_ptr<OutputProbe> ProbeOf(const Graph& graph, const at::Tensor& x) {
-  auto probe = OutputProbe::Create(graph, {x}, at::kCPU);
+  auto probe = OutputProbe::Create(graph, {{x}}, at::kCPU);
   EXPECT_TRUE(probe.ok()) << probe.status();
   return *std::move(probe);
 }

@@ -59,8 +59,8 @@ TEST(ProgressMeterTest, ARequestedStopComesBackAsCancelled) {
 
 TEST(NpyFileTest, ArrayWrittenInPartsReadsBack) {
   const std::string path = testing::TempDir() + "/" + std::to_string(getpid()) + "parts.npy";
-  const at::Tensor array = at::randn({5, 2, 3});
-  auto writer = NpyWriter::Create(path, {5, 2, 3});
+  const at::Tensor array = at::randn({5, 2, 3}, at::kFloat);
+  auto writer = NpyWriter::Create(path, {5, 2, 3}, at::kFloat);
   ASSERT_TRUE(writer.ok());
   ASSERT_TRUE(writer->Append(array.slice(0, 0, 2)).ok());
   ASSERT_TRUE(writer->Append(array.slice(0, 2)).ok());
@@ -70,9 +70,27 @@ TEST(NpyFileTest, ArrayWrittenInPartsReadsBack) {
   EXPECT_TRUE(at::equal(*read, array));
 }
 
+TEST(NpyFileTest, EveryTypeIsWrittenAsNumPyNamesIt) {
+  const std::string path = testing::TempDir() + "/" + std::to_string(getpid()) + "typed.npy";
+  for (const auto& [type, descr] : std::vector<std::pair<at::ScalarType, std::string>>{
+           {at::kHalf, "<f2"}, {at::kFloat, "<f4"}, {at::kDouble, "<f8"}, {at::kChar, "|i1"}, {at::kInt, "<i4"}, {at::kLong, "<i8"},
+           {at::kByte, "|u1"}, {at::kBool, "|b1"}}) {
+    const at::Tensor array = at::tensor({1, 0, 1}).to(type);
+    auto writer = NpyWriter::Create(path, {3}, type);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    ASSERT_TRUE(writer->Append(array).ok());
+    ASSERT_TRUE(writer->Finish().ok());
+    std::ifstream file(path, std::ios::binary);
+    const std::string content((std::istreambuf_iterator<char>(file)), {});
+    EXPECT_NE(content.find("'descr': '" + descr + "'"), std::string::npos) << descr;
+    EXPECT_EQ(content.substr(content.size() - array.nbytes()), std::string(static_cast<const char*>(array.data_ptr()), array.nbytes()));
+  }
+  EXPECT_EQ(NpyWriter::Create(path, {3}, at::kBFloat16).status().code(), absl::StatusCode::kUnimplemented);
+}
+
 TEST(NpyFileTest, MissingRowsAndDamagedFilesAreErrors) {
   const std::string path = testing::TempDir() + "/" + std::to_string(getpid()) + "bad.npy";
-  auto writer = NpyWriter::Create(path, {4});
+  auto writer = NpyWriter::Create(path, {4}, at::kFloat);
   ASSERT_TRUE(writer->Append(at::zeros({3})).ok());
   EXPECT_EQ(writer->Finish().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE(ReadNpy(path).ok());

@@ -49,7 +49,7 @@ struct ShiftedModels {
   double MeanShift(const std::string& value) {
     std::vector<int64_t> order(dataset.size());
     std::iota(order.begin(), order.end(), 0);
-    const at::Tensor x = dataset.Read(order)->x;
+    const at::Tensor x = dataset.Read(order)->inputs[0];
     const auto mean = [](const at::Tensor& v) { return v.detach().to(at::kDouble).movedim(1, 0).flatten(1).mean(1); };
     const at::Tensor shifted = mean(quantized->executor().Fetch({x}, {value})->at(0));
     return (shifted - mean(fp32->Fetch({x}, {value})->at(0))).abs().max().item<double>();

@@ -80,7 +80,7 @@ struct RoundedModels {
   double OutputError() {
     std::vector<int64_t> order(dataset.size());
     std::iota(order.begin(), order.end(), 0);
-    const at::Tensor x = dataset.Read(order)->x;
+    const at::Tensor x = dataset.Read(order)->inputs[0];
     return (quantized->executor().Run({x})->at(0) - fp32->Run({x})->at(0)).square().mean().item<double>();
   }
 };

@@ -43,8 +43,8 @@ Graph TwoLayers() {
 absl::StatusOr<TrainingBatch> BatchOf(int64_t step) {
   at::manual_seed(static_cast<uint64_t>(100 + step));
   TrainingBatch batch;
-  batch.x = at::randn({kBatch, 6});
-  batch.labels = batch.x.slice(1, 0, 3).argmax(1);
+  batch.inputs = {at::randn({kBatch, 6})};
+  batch.labels = batch.inputs[0].slice(1, 0, 3).argmax(1);
   return batch;
 }
 
@@ -184,7 +184,7 @@ TEST(TrainingLoopTest, OneBadBatchRollsBackHalvesTheRateAndGoesOn) {
     auto batch = BatchOf(step);
     if (step == 25 && !bad_came) {
       bad_came = true;
-      batch->x[0][0] = std::numeric_limits<float>::quiet_NaN();
+      batch->inputs[0][0][0] = std::numeric_limits<float>::quiet_NaN();
     }
     return batch;
   });
@@ -203,7 +203,7 @@ TEST(TrainingLoopTest, EndlessDivergenceIsAnErrorThatSaysWhatToDo) {
   Fixture fixture;
   TrainingLoop loop(*fixture.model, fixture.task, [](int64_t step) {
     auto batch = BatchOf(step);
-    if (step >= 12) batch->x.fill_(std::numeric_limits<float>::quiet_NaN());
+    if (step >= 12) batch->inputs[0].fill_(std::numeric_limits<float>::quiet_NaN());
     return batch;
   });
   const auto history = loop.Run({});
@@ -362,7 +362,7 @@ TEST(TrainingLoopTest, ExplodingLossGoesBackToBeforeAndHalvesTheRate) {
   int64_t bad = 30;
   TrainingLoop loop(*fixture.model, fixture.task, [&](int64_t step) {
     auto batch = BatchOf(step);
-    batch->targets["logits"] = batch->x.slice(1, 0, 3) * 0.5;
+    batch->targets["logits"] = batch->inputs[0].slice(1, 0, 3) * 0.5;
     if (step >= 100 && bad-- > 0) batch->targets["logits"] += 100;
     return batch;
   });
@@ -416,7 +416,7 @@ TEST(TrainingLoopTest, RegressionLearnsItsTargets) {
     fixture.task.config.set_task_loss(kind);
     const auto history = TrainingLoop(*fixture.model, fixture.task, [](int64_t step) {
                            auto batch = BatchOf(step);
-                           batch->targets["logits"] = batch->x.slice(1, 0, 3) * 0.5;
+                           batch->targets["logits"] = batch->inputs[0].slice(1, 0, 3) * 0.5;
                            return batch;
                          }).Run({});
     ASSERT_TRUE(history.ok()) << history.status();
@@ -431,7 +431,7 @@ TEST(TrainingLoopTest, QuantizersAreRecordedAsTheStepSawThem) {
   at::Tensor x, alpha, weight_gradient;
   TrainingLoop loop(*fixture.model, fixture.task, [&](int64_t step) {
     auto batch = BatchOf(step);
-    x = batch->x.clone();
+    x = batch->inputs[0].clone();
     alpha = fixture.model->Find("x")->learned()[0].tensor->detach().clone();
     return batch;
   });

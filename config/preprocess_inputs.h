@@ -1,0 +1,18 @@
+// Which inputs of a model `preprocess` is for. Used by the server before a job is queued, and by the trainer. Stateless.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "pactory/v1/model.pb.h"
+#include "pactory/v1/quantization.pb.h"
+
+namespace pactory {
+
+/// Returns the names of the inputs that the config's values are applied to: those of `inputs`; else the only input, or the only one of
+/// several with four dimensions, where it is of floats; else none. INVALID_ARGUMENT names the field where a name is none of the model's
+/// inputs of floats, or where values are set and no input is the one they are for.
+absl::StatusOr<std::set<std::string>> PreprocessedInputs(const v1::PreprocessConfig& config, const v1::Model& model);
+
+}  // namespace pactory
