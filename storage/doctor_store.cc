@@ -25,8 +25,8 @@ WHERE (j.state = 'PENDING') <> (r.job_id IS NOT NULL)
 
 // The counts that limits go by, against the rows they count.
 constexpr char kWrongShares[] = R"sql(
-SELECT count(*), coalesce(min(t.name), '') FROM tenant t LEFT JOIN tenant_share s ON s.tenant_id = t.id
-WHERE coalesce(s.running, 0) <> (SELECT count(*) FROM job_lease l WHERE l.tenant_id = t.id))sql";
+SELECT count(*), coalesce(min(t.name), '') FROM tenant t JOIN tenant_standing s ON s.tenant_id = t.id
+WHERE s.running <> (SELECT count(*) FROM job_lease l WHERE l.tenant_id = t.id))sql";
 
 constexpr char kQueueHealth[] = R"sql(
 SELECT count(*), coalesce(greatest(extract(epoch FROM now() - min(ready_time)), 0), 0),
@@ -40,7 +40,7 @@ constexpr char kHotTables[] = R"sql(
 SELECT c.relname, coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0), pg_total_relation_size(c.oid)
 FROM pg_class c LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
 WHERE c.oid = ANY (ARRAY['job_ready'::regclass, 'job_lease'::regclass, 'worker'::regclass, 'blob_upload'::regclass,
-  'tenant_share'::regclass])
+  'tenant_share'::regclass, 'share_settlement'::regclass])
 ORDER BY c.relname)sql";
 
 constexpr char kOldestTransaction[] = R"sql(
@@ -83,8 +83,8 @@ Finding ExamineShares(pqxx::transaction_base& statement) {
   if (wrong == 0) return {"shares", Level::kOk, 0, "every tenant's count of running jobs is right"};
   return {"shares", Level::kProblem, static_cast<double>(wrong),
           absl::StrCat(wrong, " tenant(s) whose count of running jobs is wrong, like ", row[1].as<std::string>(),
-                       "; with every server stopped: UPDATE tenant_share s SET running = (SELECT count(*) FROM job_lease l "
-                       "WHERE l.tenant_id = s.tenant_id)")};
+                       "; with every server stopped: DELETE FROM share_settlement; UPDATE tenant_share s SET running = "
+                       "(SELECT count(*) FROM job_lease l WHERE l.tenant_id = s.tenant_id)")};
 }
 
 Finding ExamineQueue(pqxx::transaction_base& statement, const DoctorLimits& limits) {

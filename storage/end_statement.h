@@ -11,8 +11,9 @@ namespace pactory {
 ///
 /// One statement is one transaction: the lease ends, and the job is published, ended or queued again, or none of it. The lease's
 /// row is always locked before the job's; the other order could deadlock. Locked rows are looked at as they are by then, so a
-/// cancel comes before or finds the job ended. An ended job resumes nothing, and one with another batch starts anew: their
-/// checkpoint is put down for removal. Pauses have jitter, so that the jobs of a host that failed do not come back together.
+/// cancel comes before or finds the job ended; IS TRUE is for the planner, as in kStart. An ended job resumes nothing, and one
+/// with another batch starts anew: their checkpoint is put down for removal. Pauses have jitter, so that the jobs of a host that
+/// failed do not come back together.
 inline constexpr char kEndAttempt[] = R"sql(
 WITH held AS MATERIALIZED (
   SELECT job_id, tenant_id, progress, charged FROM job_lease WHERE job_id = $1 AND fence = $2 FOR UPDATE
@@ -22,7 +23,7 @@ WITH held AS MATERIALIZED (
   LEFT JOIN blob ON blob.tenant_id = held.tenant_id AND blob.sha256 = a.sha256 AND blob.complete_time IS NOT NULL
 ), locked AS MATERIALIZED (
   SELECT held.*, job.checkpoint_blob_id FROM held JOIN job ON job.id = held.job_id
-  WHERE job.fence = $2 AND job.state = $3::job_state AND NOT EXISTS (SELECT 1 FROM brought WHERE blob_id IS NULL)
+  WHERE job.fence = $2 AND (job.state = $3::job_state) IS TRUE AND NOT EXISTS (SELECT 1 FROM brought WHERE blob_id IS NULL)
   FOR UPDATE OF job
 ), ended AS (
   UPDATE job SET state = $4::job_state, progress = coalesce(locked.progress, ''),

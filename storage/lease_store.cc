@@ -76,8 +76,7 @@ SELECT a.name, a.sha256 FROM job_lease l CROSS JOIN unnest($3::text[], $4::text[
 WHERE l.job_id = $1 AND l.fence = $2 AND NOT EXISTS (
   SELECT 1 FROM blob b WHERE b.tenant_id = l.tenant_id AND b.sha256 = a.sha256 AND b.complete_time IS NOT NULL) LIMIT 1)sql";
 
-// The conditions are looked at again when a row is locked: a heartbeat that came first keeps its lease. By tenant, so that two
-// reapers lock the tenants' shares in one order.
+// The conditions are looked at again when a row is locked: a heartbeat that came first keeps its lease.
 constexpr char kReap[] = R"sql(
 WITH expired AS MATERIALIZED (
   SELECT * FROM job_lease
@@ -85,7 +84,7 @@ WITH expired AS MATERIALIZED (
   ORDER BY lease_until LIMIT 100 FOR UPDATE SKIP LOCKED
 )
 SELECT )sql" PACTORY_ENDING_JOB R"sql(, l.job_id, l.fence, l.lease_until < now(), l.stall_time < now()
-FROM expired l JOIN job j ON j.id = l.job_id AND j.fence = l.fence ORDER BY l.tenant_id)sql";
+FROM expired l JOIN job j ON j.id = l.job_id AND j.fence = l.fence)sql";
 
 // Whatever could have run out while no heartbeat got through.
 constexpr char kExtendAll[] = R"sql(

@@ -18,7 +18,7 @@ std::string SlotsForWaiting() {
 ), active AS (
   SELECT t.id, t.weight FROM tenant t CROSS JOIN waiting WHERE t.id = waiting.tenant_id
     OR EXISTS (SELECT 1 FROM job_ready r WHERE r.tenant_id = t.id)
-    OR EXISTS (SELECT 1 FROM tenant_share s WHERE s.tenant_id = t.id AND s.running > 0)
+    OR EXISTS (SELECT 1 FROM tenant_standing s WHERE s.tenant_id = t.id AND s.running > 0)
 ))sql");
 }
 

@@ -15,7 +15,7 @@ std::string SlotsForWaiting();
 /// Columns of a statement with SlotsForWaiting, for SetEstimatedStart; $1 is the tenant.
 inline constexpr char kStartEstimate[] = R"sql(
 (SELECT coalesce(sum(slots), 0) FROM able), (SELECT coalesce(sum(greatest(slots - busy, 0)), 0) FROM able),
-coalesce((SELECT s.mean_seconds FROM tenant_share s WHERE s.tenant_id = $1), 60),
+(SELECT s.mean_seconds FROM tenant_standing s WHERE s.tenant_id = $1),
 coalesce((SELECT weight FROM active WHERE id = $1)::double precision / nullif((SELECT sum(weight) FROM active), 0), 1),
 (extract(epoch FROM now()) * 1000000)::bigint )sql";
 

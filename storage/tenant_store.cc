@@ -11,8 +11,8 @@ namespace {
 constexpr char kList[] = R"sql(
 SELECT t.name, t.weight, t.max_running, t.max_queued,
   (SELECT count(*) FROM job_lease l WHERE l.tenant_id = t.id), (SELECT count(*) FROM job_ready r WHERE r.tenant_id = t.id),
-  coalesce(s.mean_seconds, 0)
-FROM tenant t LEFT JOIN tenant_share s ON s.tenant_id = t.id ORDER BY t.name)sql";
+  CASE WHEN EXISTS (SELECT 1 FROM tenant_share h WHERE h.tenant_id = t.id) THEN s.mean_seconds ELSE 0 END
+FROM tenant t JOIN tenant_standing s ON s.tenant_id = t.id ORDER BY t.name)sql";
 
 // 0 stands for a weight that stays, -2 for a limit that stays, -1 for none.
 constexpr char kChange[] = R"sql(

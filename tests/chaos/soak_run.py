@@ -20,7 +20,8 @@ from world import World  # noqa: E402
 
 MIB_PER_HOUR = 1
 HOT_TABLE_MIB = 64
-HOT_TABLES = ["job_ready", "job_lease", "worker", "blob_upload", "tenant_share", "superseded_checkpoint"]
+HOT_TABLES = ["job_ready", "job_lease", "worker", "blob_upload", "tenant_share", "share_settlement",
+              "superseded_checkpoint"]
 SAMPLE_SECONDS = 5
 
 

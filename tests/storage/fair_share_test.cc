@@ -1,7 +1,10 @@
 // Who comes next: tenants by weight, jobs by priority, workers by kind and memory.
 #include <atomic>
+#include <chrono>
 #include <deque>
+#include <future>
 #include <map>
+#include <pqxx/pqxx>
 #include <string>
 #include <thread>
 #include <vector>
@@ -156,7 +159,7 @@ TEST_F(FairShareTest, ALimitOfRunningJobsHoldsUnderRacingClaims) {
   }
   for (std::thread& claimer : claimers) claimer.join();
   EXPECT_EQ(Sql("SELECT count(*) FROM job_lease"), "3");
-  EXPECT_EQ(Sql("SELECT running FROM tenant_share"), "3");
+  EXPECT_EQ(Sql("SELECT running FROM tenant_standing"), "3");
   ASSERT_TRUE(TenantStore(database_.get()).Change({.name = "default", .max_running = kNoLimit}).ok());
   EXPECT_NE(ClaimedBy(worker_), "");
 }
@@ -293,6 +296,55 @@ TEST_F(FairShareTest, AnotherTenantsJobsAreNotPreempted) {
   EXPECT_FALSE(leases_->Heartbeat(lease, {})->release_requested());
 }
 
+TEST_F(FairShareTest, AnEndWaitsForNoStartOfItsTenant) {
+  NewJob();
+  const LeaseRef lease = Claim();
+  // A start that is not committed yet.
+  pqxx::connection start(url_);
+  pqxx::work holds(start);
+  holds.exec("SELECT 1 FROM tenant_share FOR UPDATE");
+  auto finished = std::async(std::launch::async, [&] { return leases_->Finish(lease, Succeeded()).status(); });
+  EXPECT_EQ(finished.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  holds.abort();
+  EXPECT_TRUE(finished.get().ok());
+}
+
+TEST_F(FairShareTest, WhatEndedCountsBeforeTheTenantsNextStartSettlesIt) {
+  ASSERT_TRUE(TenantStore(database_.get()).Change({.name = "default", .weight = 2, .max_running = 2}).ok());
+  for (int i = 0; i < 4; ++i) NewJob();
+  const LeaseRef first = Claim();
+  const LeaseRef second = Claim();
+  EXPECT_EQ(ClaimedBy(worker_), "") << "two run";
+  FinishAfter(first, 100);
+  FinishAfter(second, 40);
+  // Each start was charged 60 s, and the mean moves by a tenth with each end.
+  const double mean = 60 * 0.81 + 70 * 0.19;
+  EXPECT_EQ(Sql("SELECT running FROM tenant_standing"), "0");
+  EXPECT_EQ(Sql("SELECT round(pass::numeric) FROM tenant_standing"), "70") << "140 s by a weight of 2";
+  EXPECT_NEAR(std::stod(Sql("SELECT mean_seconds FROM tenant_standing")), mean, 0.01);
+  Claim();
+  EXPECT_EQ(Sql("SELECT count(*) FROM share_settlement"), "0");
+  EXPECT_EQ(Sql("SELECT running FROM tenant_share"), "1");
+  EXPECT_NEAR(std::stod(Sql("SELECT pass FROM tenant_share")), 70 + mean / 2, 0.1);
+  EXPECT_NEAR(std::stod(Sql("SELECT mean_seconds FROM tenant_share")), mean, 0.01);
+  EXPECT_NE(ClaimedBy(worker_), "");
+}
+
+TEST_F(FairShareTest, APauseAlsoSavesUpNothingOfWhatIsNotSettled) {
+  const std::string steady = NewTenantWithWeight("steady", 1);
+  Fill(steady, 100);
+  for (int i = 0; i < 20; ++i) FinishAfter(Claim(), kJobSeconds);
+  NewJob();
+  // Its only job takes far less than it was charged, and none follows for a while.
+  std::vector<LeaseRef> leases;
+  for (int i = 0; i < 4; ++i) leases.push_back(Claim());
+  for (const LeaseRef& lease : leases) FinishAfter(lease, TenantOfJob(lease) == tenant_ ? 1 : kJobSeconds);
+  for (int i = 0; i < 20; ++i) FinishAfter(Claim(), kJobSeconds);
+  NewJob();
+  EXPECT_NEAR(std::stod(Sql("SELECT pass FROM tenant_standing WHERE tenant_id = '" + tenant_ + "'")),
+              std::stod(Sql("SELECT pass FROM tenant_standing WHERE tenant_id = '" + steady + "'")), 0.1);
+}
+
 TEST_F(FairShareTest, TheCountOfRunningJobsIsThatOfTheLeases) {
   for (int i = 0; i < 4; ++i) NewJob();
   const LeaseRef finished = Claim();
@@ -302,7 +354,7 @@ TEST_F(FairShareTest, TheCountOfRunningJobsIsThatOfTheLeases) {
   ASSERT_TRUE(leases_->Release(released).ok());
   Expire(lost);
   ASSERT_TRUE(leases_->Reap().ok());
-  EXPECT_EQ(Sql("SELECT running FROM tenant_share"), "0");
+  EXPECT_EQ(Sql("SELECT running FROM tenant_standing"), "0");
   const auto tenants = TenantStore(database_.get()).List();
   ASSERT_TRUE(tenants.ok());
   EXPECT_EQ(tenants->at(0).queued, 3);

@@ -1,6 +1,7 @@
 #include "storage/lease_store.h"
 
 #include <mutex>
+#include <pqxx/pqxx>
 #include <set>
 #include <thread>
 
@@ -116,6 +117,22 @@ TEST_F(LeaseStoreTest, OnlyTheCommitOfAHeartbeatDoesNotWaitForTheDisk) {
   ASSERT_TRUE(leases_->Heartbeat(lease, {}).ok());
   ASSERT_TRUE(leases_->Finish(lease, Succeeded()).ok());
   EXPECT_EQ(Sql("SELECT string_agg(waits, ' ' ORDER BY number) FROM commits"), "on off on");
+}
+
+TEST_F(LeaseStoreTest, StartsAndEndsFindTheirJobByItsIdAlsoWithoutStatistics) {
+  NewJob();
+  ASSERT_TRUE(leases_->Finish(Claim(), Succeeded()).ok());
+  // One connection serves all.
+  ASSERT_TRUE(database_
+                  ->Query("test",
+                          [](pqxx::transaction_base& statement) {
+                            statement.exec("SELECT pg_stat_force_next_flush()");
+                            return absl::OkStatus();
+                          })
+                  .ok());
+  const std::string scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = ";
+  EXPECT_NE(Sql(scans + "'job_pkey'"), "0");
+  EXPECT_EQ(Sql(scans + "'job_state_of_tenant'"), "0");
 }
 
 TEST_F(LeaseStoreTest, ALateWriteIsAcceptedWhileNobodyElseHasTheJob) {

@@ -53,6 +53,7 @@ TEST_F(MigratorTest, DownAndUpAgainGivesTheSameSchemaOnAFilledDatabase) {
   Sql("INSERT INTO artifact (job_id, name, fence, blob_id, media_type) SELECT j.id, 'a', 1, b.id, 't' FROM job j, blob "
       "b");
   Sql("INSERT INTO tenant_share (tenant_id) SELECT id FROM tenant");
+  Sql("INSERT INTO share_settlement (tenant_id, charged, seconds) SELECT id, 60, 1 FROM tenant");
   Sql("INSERT INTO superseded_checkpoint (blob_id) SELECT id FROM blob");
   for (int version = Newest() - 1; version >= 0; --version) {
     const auto report = Migrate(*database_, EmbeddedMigrations(), version);
@@ -127,9 +128,9 @@ TEST_F(MigratorTest, HeartbeatsTouchNoIndexedColumn) {
       "t");
   // What changes all the time must not wait for a fifth of the table to be dead.
   EXPECT_EQ(Sql("SELECT count(*) FROM pg_class WHERE relname IN ('job_ready', 'job_lease', 'worker', 'blob_upload', "
-                "'superseded_checkpoint', 'tenant_share') AND array_to_string(reloptions, ',') LIKE "
+                "'superseded_checkpoint', 'tenant_share', 'share_settlement') AND array_to_string(reloptions, ',') LIKE "
                 "'%autovacuum_vacuum_scale_factor=0,%'"),
-            "6");
+            "7");
   EXPECT_EQ(Sql("SELECT attstorage FROM pg_attribute WHERE attrelid = 'blob_chunk'::regclass AND attname = 'data'"),
             "e");
 }
