@@ -189,5 +189,13 @@ TEST_F(RetentionTest, WorkersThatAreGoneAreForgottenAndThoseWithAJobAreNot) {
   EXPECT_EQ(Sql("SELECT id FROM worker"), worker_);
 }
 
+TEST_F(RetentionTest, AJobKeepsTheNameOfAWorkerThatIsForgotten) {
+  const std::string id = NewJob();
+  ASSERT_TRUE(leases_->Finish(Claim(), Succeeded()).ok());
+  Sql("UPDATE worker SET last_seen_time = now() - interval '31 days'");
+  EXPECT_EQ(Sweep().workers, 1);
+  EXPECT_EQ(Get(id).worker(), "workers/" + worker_);
+}
+
 }  // namespace
 }  // namespace pactory
