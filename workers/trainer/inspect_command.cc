@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -24,9 +25,28 @@ namespace {
 struct InspectOptions {
   std::string model;
   std::string preset = "pact_int8";
-  std::vector<int64_t> sample_shape;
+  std::vector<std::string> sample_shapes;
   bool json = false;
 };
+
+// Each text is `3,48,192`, for the first input, or `NAME=3,48,192`.
+absl::StatusOr<SampleShapes> ReadSampleShapes(const std::vector<std::string>& texts, const quant::Graph& graph) {
+  SampleShapes shapes;
+  for (const std::string& text : texts) {
+    const size_t equals = text.rfind('=');
+    const std::string name = equals != std::string::npos ? text.substr(0, equals) : graph.inputs.empty() ? "" : graph.inputs[0].name;
+    if (std::none_of(graph.inputs.begin(), graph.inputs.end(), [&](const quant::ValueInfo& input) { return input.name == name; })) {
+      return absl::InvalidArgumentError(absl::StrCat("--sample-shape: the model has no input ", name));
+    }
+    std::vector<int64_t>& dims = shapes[name];
+    for (const absl::string_view part : absl::StrSplit(absl::string_view(text).substr(equals + 1), ',', absl::SkipEmpty())) {
+      if (!absl::SimpleAtoi(part, &dims.emplace_back()) || dims.back() < 0) {
+        return absl::InvalidArgumentError(absl::StrCat("--sample-shape: must be whole numbers, like 3,48,192: ", text));
+      }
+    }
+  }
+  return shapes;
+}
 
 std::string DimsText(const quant::ValueInfo& info) {
   if (!info.rank_known) return "?";
@@ -134,7 +154,12 @@ int Inspect(const InspectOptions& options) {
   for (const quant::Node* node : quant::UnsupportedNodes(*graph)) {
     std::cerr << "unsupported op: " << node->op_type << " (node " << node->name << ")\n";
   }
-  const absl::StatusOr<ModelSummary> summary = SummarizeModel(*graph, *config, options.sample_shape);
+  const absl::StatusOr<SampleShapes> shapes = ReadSampleShapes(options.sample_shapes, *graph);
+  if (!shapes.ok()) {
+    std::cerr << "pactory-trainer: " << shapes.status().message() << "\n";
+    return kExitUsage;
+  }
+  const absl::StatusOr<ModelSummary> summary = SummarizeModel(*graph, *config, *shapes);
   if (!summary.ok()) {
     std::cerr << "pactory-trainer: " << options.model << ": " << summary.status().message() << "\n";
     return kExitRefused;
@@ -159,8 +184,9 @@ void AddInspectCommand(CLI::App& app, int* exit_code) {
   command->add_option("--model", options->model, "ONNX model")->required();
   command->add_option("--preset", options->preset, "Preset to plan by")->capture_default_str();
   command
-      ->add_option("--sample-shape", options->sample_shape, "Shape of one sample of the first input, without the batch")
-      ->delimiter(',');
+      ->add_option("--sample-shape", options->sample_shapes,
+                   "Shape of one sample of an input, without the batch: [NAME=]DIM,DIM,...; without NAME the first; repeatable")
+      ->allow_extra_args(false);
   command->add_flag("--json", options->json, "JSON instead of text");
   command->callback([options, exit_code] { *exit_code = Inspect(*options); });
 }

@@ -35,18 +35,20 @@ std::map<std::string, int64_t> CountOps(const Graph& graph) {
   return counts;
 }
 
-absl::StatusOr<std::vector<at::Tensor>> ZeroInputs(const Graph& graph, const std::vector<int64_t>& sample_shape) {
+absl::StatusOr<std::vector<at::Tensor>> ZeroInputs(const Graph& graph, const SampleShapes& shapes) {
   std::vector<at::Tensor> inputs;
   for (const quant::ValueInfo& info : graph.inputs) {
     std::vector<int64_t> dims = info.dims;
-    if (inputs.empty() && !sample_shape.empty()) {
+    const auto given = shapes.find(info.name);
+    if (given != shapes.end()) {
       dims = {1};
-      dims.insert(dims.end(), sample_shape.begin(), sample_shape.end());
+      dims.insert(dims.end(), given->second.begin(), given->second.end());
     }
     if (!dims.empty() && dims[0] < 0) dims[0] = 1;
-    if (!info.rank_known || std::any_of(dims.begin(), dims.end(), [](int64_t dim) { return dim < 0; })) {
+    const bool rank_known = info.rank_known || given != shapes.end();
+    if (!rank_known || std::any_of(dims.begin(), dims.end(), [](int64_t dim) { return dim < 0; })) {
       return absl::FailedPreconditionError(
-          absl::StrCat("the model leaves dimensions of input ", info.name, " open; give them with --sample-shape"));
+          absl::StrCat("the model leaves dimensions of input ", info.name, " open; give them with --sample-shape ", info.name, "=..."));
     }
     inputs.push_back(at::zeros(dims, at::TensorOptions().dtype(info.type)));
   }
@@ -77,9 +79,9 @@ bool IsRecurrent(const Node& node) {
 constexpr int64_t kLargestTensorOfALook = int64_t{1} << 29;
 
 // Runs one sample of zeros and takes the shapes it meets.
-absl::Status CountFlops(const Graph& graph, const std::vector<int64_t>& sample_shape, ModelSummary& summary) {
+absl::Status CountFlops(const Graph& graph, const SampleShapes& shapes, ModelSummary& summary) {
   const quant::AllocationLimit limited(kLargestTensorOfALook);
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> inputs, ZeroInputs(graph, sample_shape));
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<at::Tensor> inputs, ZeroInputs(graph, shapes));
   PACTORY_ASSIGN_OR_RETURN(const std::unique_ptr<quant::Executor> executor, quant::Executor::Create(graph));
   std::vector<std::string> wanted;
   std::vector<std::pair<LayerSummary*, const Node*>> counted;
@@ -181,8 +183,7 @@ void CountBytes(const Graph& graph, const quant::QuantizationPlan& plan, ModelSu
 
 }  // namespace
 
-absl::StatusOr<ModelSummary> SummarizeModel(quant::Graph graph, const v1::QuantizationConfig& config,
-                                            const std::vector<int64_t>& sample_shape) {
+absl::StatusOr<ModelSummary> SummarizeModel(quant::Graph graph, const v1::QuantizationConfig& config, const SampleShapes& shapes) {
   ModelSummary summary;
   summary.opset = graph.opset();
   summary.inputs = graph.inputs;
@@ -197,8 +198,7 @@ absl::StatusOr<ModelSummary> SummarizeModel(quant::Graph graph, const v1::Quanti
   AddLayers(graph, plan, summary);
   AddFloatNodes(graph, summary);
   CountBytes(graph, plan, summary);
-  const absl::Status counted =
-      quant::GuardTorch("shapes", [&] { return CountFlops(graph, sample_shape, summary); });
+  const absl::Status counted = quant::GuardTorch("shapes", [&] { return CountFlops(graph, shapes, summary); });
   if (!counted.ok()) summary.flops_problem = std::string(counted.message());
   return summary;
 }

@@ -49,9 +49,11 @@ struct ModelSummary {
   std::vector<std::string> warnings;
 };
 
-/// Summarizes an imported model under a complete config. `sample_shape` replaces the first input's dimensions behind
-/// the batch where given; open ones make the FLOPs unknown. UNIMPLEMENTED lists unsupported ops.
-absl::StatusOr<ModelSummary> SummarizeModel(quant::Graph graph, const v1::QuantizationConfig& config,
-                                            const std::vector<int64_t>& sample_shape);
+/// Dimensions behind the batch, by the name of the input.
+using SampleShapes = std::map<std::string, std::vector<int64_t>>;
+
+/// Summarizes an imported model under a complete config. `shapes` replace dimensions of inputs; open ones make the FLOPs unknown.
+/// UNIMPLEMENTED lists unsupported ops.
+absl::StatusOr<ModelSummary> SummarizeModel(quant::Graph graph, const v1::QuantizationConfig& config, const SampleShapes& shapes);
 
 }  // namespace pactory

@@ -143,6 +143,24 @@ def test_inspect_takes_open_dimensions_from_the_command_line(tmp_path):
     assert json.loads(given.stdout)["flops"] == 432
 
 
+def test_inspect_takes_the_open_dimensions_of_each_input(tmp_path):
+    """Two rows of open length, times matrices of 4 x 3: at 7 and 5 steps of 4 features."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", [name, f"w{name}"], [f"y{name}"], name=f"layer_{name}") for name in "ab"], "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", "L" + name, 4]) for name in "ab"],
+        [helper.make_tensor_value_info(f"y{name}", TensorProto.FLOAT, None) for name in "ab"],
+        [numpy_helper.from_array(np.ones((4, 3), np.float32), f"w{name}") for name in "ab"])
+    model = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), model)
+    one = trainer("inspect", "--model", model, "--sample-shape", "7,4")
+    assert "--sample-shape b=" in one.stdout
+    both = trainer("inspect", "--json", "--model", model, "--sample-shape", "7,4", "--sample-shape", "b=5,4")
+    assert json.loads(both.stdout)["flops"] == 2 * (7 + 5) * 4 * 3, both.stderr
+    for shape in ("c=5,4", "b=5,x"):
+        wrong = trainer("inspect", "--model", model, "--sample-shape", shape)
+        assert wrong.returncode == 2 and "--sample-shape" in wrong.stderr
+
+
 def test_inspect_takes_no_memory_that_a_declared_input_would(tmp_path):
     model = conv_model(tmp_path / "m.onnx", (1, 2, 1 << 17, 1 << 17))
     result = trainer("inspect", "--json", "--model", model)
