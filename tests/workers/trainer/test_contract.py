@@ -48,6 +48,20 @@ def test_a_contract_that_nothing_keeps_fails_with_the_best_rungs_files(material,
     assert "Contract" in (tmp_path / "report.html").read_text()
 
 
+def test_float_layers_keep_a_contract_that_the_rungs_before_miss(material, tmp_path):
+    # Two bits for two layers, which no training of so few steps makes good; the others have eight.
+    ruined = "overrides=[" + ",".join(f"{{name: {name}, weight_bits: 2, activation_bits: 2}}" for name in ("first", "pointwise")) + "]"
+    done, report = run(material, tmp_path, "contract.max_drop=0.05", "contract.ladder=[PTQ, PACT, FLOAT_LAYERS]", "training.steps=10", ruined)
+    assert done.returncode == 0, done.stderr
+    contract = report["contract"]
+    assert [rung["outcome"] for rung in contract["rungs"]] == ["missed", "missed", "met"]
+    last = contract["rungs"][2]
+    assert contract["met"] and contract["best"] == 2 and sorted(last["float_layers"]) == ["first", "pointwise"]
+    assert all(rung["drop"] > 0.05 for rung in contract["rungs"][:2]) and last["drop"] <= 0.05
+    assert last["accuracy"] == report["deployed"]
+    assert {layer["name"]: layer["weight_bits"] for layer in report["layers"]} == {"first": 32, "pointwise": 32, "depthwise": 8, "last": 8}
+
+
 def test_no_further_rung_is_begun_once_training_is_to_end(material, tmp_path):
     stop = tmp_path / "stop_training"
     stop.touch()
