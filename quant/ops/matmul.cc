@@ -49,6 +49,7 @@ const OpRegistration kGemm({.name = "Gemm",
                               return node.IntOr("transB", 0) != 0 ? 0 : 1;
                             },
                             .bind = BindGemm});
+const OpRegistration kDet({.name = "Det", .first_opset = 11, .bind = Unary([](const at::Tensor& x) { return at::linalg_det(x); })});
 const OpRegistration kEinsum({.name = "Einsum", .first_opset = 12, .bind = BindEinsum});
 
 }  // namespace

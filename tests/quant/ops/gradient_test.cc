@@ -139,6 +139,7 @@ std::vector<GradientCase> Cases() {
   for (const char* op : {"Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean"}) {
     cases.push_back({op, NodeOf(op, {"a", "b"}, "y"), {Values({2, 3, 2}), Values({3, 1}, 1.7, 2)}});
   }
+  cases.push_back({"Det", NodeOf("Det", {"x"}, "y"), {Values({2, 3, 3})}});
   cases.push_back({"PRelu", NodeOf("PRelu", {"a", "b"}, "y"), {Values({2, 3, 2}), Values({3, 1})}});
   cases.push_back({"Pow", NodeOf("Pow", {"a", "b"}, "y"), {Positive({2, 3}), Values({3})}});
   cases.push_back({"Where", NodeOf("Where", {"c", "a", "b"}, "y"),
