@@ -11,6 +11,7 @@
 #include "quant/passes/fold_constants.h"
 #include "quant/passes/fuse_matmul_add.h"
 #include "quant/passes/inline_branches.h"
+#include "quant/passes/merge_transposes.h"
 #include "quant/passes/own_biases.h"
 #include "quant/passes/remove_identity.h"
 #include "quant/passes/replace_decomposed_hard_swish.h"
@@ -30,6 +31,8 @@ const std::vector<Pass>& PreparationPasses() {
       {"split_fused_ops", SplitFusedOps},
       // After constants, because it takes them as the known part of a shape.
       {"replace_shape_arithmetic", ReplaceShapeArithmetic},
+      // Before identities, since two transposes may undo each other.
+      {"merge_transposes", MergeTransposes},
       // Before the patterns below, because an Identity in the middle hides them.
       {"remove_identity", RemoveIdentity},
       // Before folding, because folding would take its `+ 3` into a bias.

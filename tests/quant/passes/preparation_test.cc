@@ -6,6 +6,7 @@
 #include "config/config_rules.h"
 #include "quant/passes/fold_constants.h"
 #include "quant/passes/fuse_matmul_add.h"
+#include "quant/passes/merge_transposes.h"
 #include "quant/passes/pass_runner.h"
 #include "quant/passes/remove_identity.h"
 #include "quant/passes/replace_decomposed_hard_swish.h"
@@ -39,6 +40,29 @@ std::map<std::string, at::Tensor> HardSwishConstants() {
 }
 
 at::Tensor Ramp() { return at::linspace(-6, 6, 97); }
+
+TEST(MergeTransposesTest, TwoBecomeOne) {
+  Graph graph = GraphOf({2, 3, 4}, {NodeOf("Transpose", {"x"}, "a", {{"perm", std::vector<int64_t>{1, 2, 0}}}),
+                                    NodeOf("Transpose", {"a"}, "y", {{"perm", std::vector<int64_t>{1, 0, 2}}})});
+  Apply(MergeTransposes, graph, at::arange(24, at::kFloat).reshape({2, 3, 4}));
+  EXPECT_THAT(OpsOf(graph), ElementsAre("Transpose"));
+}
+
+TEST(MergeTransposesTest, ThoseThatUndoEachOtherAreGone) {
+  Graph graph = GraphOf({2, 3, 4}, {NodeOf("Transpose", {"x"}, "a", {{"perm", std::vector<int64_t>{1, 2, 0}}}),
+                                    NodeOf("Transpose", {"a"}, "b", {{"perm", std::vector<int64_t>{2, 0, 1}}}),
+                                    NodeOf("Relu", {"b"}, "y")});
+  Apply(MergeTransposes, graph, at::arange(24, at::kFloat).reshape({2, 3, 4}));
+  Apply(RemoveIdentity, graph, at::arange(24, at::kFloat).reshape({2, 3, 4}));
+  EXPECT_THAT(OpsOf(graph), ElementsAre("Relu"));
+}
+
+TEST(MergeTransposesTest, AnOrderThatIsNoneIsLeftForTheRunToRefuse) {
+  Graph graph = GraphOf({2, 3, 4}, {NodeOf("Transpose", {"x"}, "a", {{"perm", std::vector<int64_t>{1, 2, 0}}}),
+                                    NodeOf("Transpose", {"a"}, "y", {{"perm", std::vector<int64_t>{1, 0, 7}}})});
+  EXPECT_TRUE(MergeTransposes(graph).ok());
+  EXPECT_THAT(OpsOf(graph), ElementsAre("Transpose", "Transpose"));
+}
 
 TEST(ReplaceDecomposedHardSwishTest, FindsTheProductDividedBySix) {
   for (const bool by_factor : {false, true}) {
