@@ -19,7 +19,8 @@ using Methods = absl::Span<const v1::QuantizerMethod>;
 constexpr std::array kWeightMethods = {v1::CHANNEL_ABS_MAX, v1::CHANNEL_MSE, v1::CHANNEL_LSQ, v1::ABS_MAX, v1::LSQ};
 constexpr std::array kActivationMethods = {v1::PACT_TWO_SIDED, v1::PACT,          v1::PACT_AFFINE,
                                            v1::LSQ,            v1::LSQ_PLUS,      v1::MOVING_AVERAGE_ABS_MAX,
-                                           v1::RANGE_ABS_MAX,  v1::AFFINE,        v1::ABS_MAX};
+                                           v1::RANGE_ABS_MAX,  v1::AFFINE,        v1::ABS_MAX,
+                                           v1::POWER_OF_TWO};
 constexpr std::array kAffineMethods = {v1::AFFINE, v1::PACT_AFFINE, v1::LSQ_PLUS};
 
 bool Contains(Methods methods, v1::QuantizerMethod method) {

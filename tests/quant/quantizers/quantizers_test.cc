@@ -47,7 +47,7 @@ TEST(QuantizersTest, EveryMethodIsRegistered) {
   EXPECT_EQ(methods, (std::vector<v1::QuantizerMethod>{v1::PACT, v1::PACT_TWO_SIDED, v1::MOVING_AVERAGE_ABS_MAX,
                                                        v1::ABS_MAX, v1::CHANNEL_ABS_MAX, v1::RANGE_ABS_MAX, v1::AFFINE,
                                                        v1::PACT_AFFINE, v1::LSQ, v1::LSQ_PLUS, v1::CHANNEL_LSQ,
-                                                       v1::CHANNEL_MSE}));
+                                                       v1::CHANNEL_MSE, v1::POWER_OF_TWO}));
 }
 
 TEST(QuantizersTest, ConfigsTakeTheMethodsThatAreRegisteredForTheirKindAndNoOthers) {
@@ -62,6 +62,14 @@ TEST(QuantizersTest, ConfigsTakeTheMethodsThatAreRegisteredForTheirKindAndNoOthe
     EXPECT_EQ(CheckActivationMethod("f", method).ok(), serves(QuantizerTarget::kActivation)) << v1::QuantizerMethod_Name(method);
     EXPECT_EQ(CheckSymmetricMethod("f", method).ok(), definition == nullptr || !definition->affine) << v1::QuantizerMethod_Name(method);
   }
+}
+
+TEST(QuantizersTest, PowerOfTwoRaisesTheRangeToTheNextStep) {
+  auto quantizer = Make({.method = v1::POWER_OF_TWO, .threshold = 3});
+  // 3 / 127 is between 2^-6 and 2^-5.
+  EXPECT_EQ(quantizer->Scales({}).item<float>(), 0.03125f);
+  const at::Tensor x = at::tensor({0.04f, 0.05f, -9.0f});
+  EXPECT_TRUE(at::equal(quantizer->Apply(x), at::tensor({0.03125f, 0.0625f, -127 * 0.03125f})));
 }
 
 TEST(QuantizersTest, GridsFollowBitsSignAndRange) {
