@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace pactory::quant {
 
@@ -27,10 +28,12 @@ std::optional<double> SqnrDb(const KeptOutputs& exact, const KeptOutputs& other)
   signal = signal.slice(0, 0, count).to(at::kDouble);
   noisy = noisy.slice(0, 0, count).to(at::kDouble);
   if (signal.sizes() != noisy.sizes()) return std::nullopt;
-  const double power = signal.square().sum().item<double>();
-  const double noise = (noisy - signal).square().sum().item<double>();
+  // Infinite values and NaN are no deviation where both have them.
+  const at::Tensor same = noisy.eq(signal).logical_or(noisy.isnan().logical_and(signal.isnan()));
+  const double power = signal.masked_fill(signal.isfinite().logical_not(), 0).square().sum().item<double>();
+  const double noise = (noisy - signal).masked_fill(same, 0).square().sum().item<double>();
   if (noise == 0) return std::nullopt;
-  return 10 * std::log10(power / noise);
+  return std::isfinite(noise) ? 10 * std::log10(power / noise) : -std::numeric_limits<double>::infinity();
 }
 
 }  // namespace pactory::quant

@@ -26,8 +26,8 @@ class KeptOutputs {
   bool full_ = false;
 };
 
-/// Returns 10 log10(sum exact^2 / sum (exact - other)^2) in dB over the samples that both have; nothing where they have none,
-/// where the shapes differ or where there is no noise at all.
+/// Returns 10 log10(sum exact^2 / sum (exact - other)^2) in dB over the samples that both have, -infinity where one alone has a value
+/// that is not finite; nothing where they have no samples, where the shapes differ or where there is no noise at all.
 std::optional<double> SqnrDb(const KeptOutputs& exact, const KeptOutputs& other);
 
 }  // namespace pactory::quant

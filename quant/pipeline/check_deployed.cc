@@ -16,6 +16,8 @@ constexpr int64_t kLatencyRuns = 100;
 constexpr int64_t kImportSamples = 512;
 // Share of equal answers below which the import is wrong and not merely rounded otherwise.
 constexpr double kLeastImportAgreement = 0.99;
+// The same of the outputs themselves: noise of 10 %. Rounding makes 120 dB, and 40 where the file is quantized already.
+constexpr double kLeastImportSqnrDb = 20;
 
 RuntimeCheck MakeCheck(PipelineState& state, const std::string& model_path) {
   RuntimeCheck check;
@@ -63,13 +65,26 @@ absl::Status VerifyImport(PipelineState& state) {
   PACTORY_RETURN_IF_ERROR(state.meter.Start("verify_import"));
   RuntimeCheck check = MakeCheck(state, state.job.model_path);
   check.samples = kImportSamples;
+  KeptOutputs outputs;
+  check.keep = [&](const at::Tensor& part) {
+    outputs.Add(part);
+    return state.metric.Answers(part);
+  };
   PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
   PACTORY_ASSIGN_OR_RETURN(state.report.agreement_import,
                            state.metric.Compare(state.fp32_answers.slice(0, 0, result.kept.size(0)), result.kept));
+  state.report.import_sqnr_db = SqnrDb(outputs, state.fp32_outputs);
   if (state.report.agreement_import->share() < kLeastImportAgreement) {
     return WithReason(absl::FailedPreconditionError(absl::StrFormat(
                           "the imported model must give the runtime's answers before it is trained: equal=%d of %d",
                           state.report.agreement_import->right, state.report.agreement_import->total)),
+                      "GATE_FAILED");
+  }
+  // Answers can be equal by themselves, as the largest of one value is.
+  if (state.report.import_sqnr_db.value_or(kLeastImportSqnrDb) < kLeastImportSqnrDb) {
+    return WithReason(absl::FailedPreconditionError(absl::StrFormat(
+                          "the imported model must give the runtime's outputs before it is trained: signal to noise=%.1f dB least=%.0f dB",
+                          *state.report.import_sqnr_db, kLeastImportSqnrDb)),
                       "GATE_FAILED");
   }
   return absl::OkStatus();

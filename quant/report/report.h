@@ -173,7 +173,7 @@ struct Report {
   std::optional<Accuracy> agreement_trained, agreement_fp32;
   /// Power of the FP32 model's outputs over that of the deviation from them, in dB, on the first evaluation samples; absent where
   /// it was not measured.
-  std::optional<double> trained_sqnr_db, deployed_sqnr_db;
+  std::optional<double> trained_sqnr_db, deployed_sqnr_db, import_sqnr_db;
   /// FP32 in this engine against FP32 in the runtime.
   std::optional<Accuracy> agreement_import;
   /// Absent without a contract.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "quant/evaluation/output_noise.h"
 #include "tests/quant/make_graph.h"
@@ -103,6 +104,17 @@ TEST(OutputNoiseTest, SqnrIsThePowerOfTheSignalOverThatOfTheDeviation) {
   EXPECT_NEAR(SqnrDb(exact, noisy).value(), 20, 1e-6);
   EXPECT_FALSE(SqnrDb(exact, exact).has_value());
   EXPECT_FALSE(SqnrDb(exact, KeptOutputs()).has_value());
+}
+
+TEST(OutputNoiseTest, ValuesThatAreNotFiniteAreNoiseWhereOneAloneHasThem) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  KeptOutputs exact, noisy, wrong;
+  exact.Add(at::tensor({3.0f, 4.0f, -kInfinity, kNan}).reshape({1, 4}));
+  noisy.Add(at::tensor({3.0f, 4.5f, -kInfinity, kNan}).reshape({1, 4}));
+  wrong.Add(at::tensor({3.0f, kNan, -kInfinity, kNan}).reshape({1, 4}));
+  EXPECT_NEAR(SqnrDb(exact, noisy).value(), 20, 1e-6);
+  EXPECT_EQ(SqnrDb(exact, wrong).value(), -std::numeric_limits<double>::infinity());
 }
 
 TEST(OutputNoiseTest, OutputsAreKeptUpToABound) {

@@ -1,13 +1,15 @@
 """pactory-trainer quantize on outputs that are no classes, and where the output decides: thresholds, sensitivity, precision."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from test_trainer_jobs import TRAINER, material, quantize, run_onnx  # noqa: F401
+from test_trainer_jobs import CHECK, TRAINER, material, quantize, run_onnx  # noqa: F401
 
 pytestmark = pytest.mark.skipif(not TRAINER.exists(), reason=f"{TRAINER} is not built")
 
@@ -137,6 +139,29 @@ def test_maps_are_measured_by_their_overlap(maps, tmp_path):
     assert (report["deployed"]["right"], report["deployed"]["total"]) == ((a & b).sum(), (a | b).sum())
     assert report["deployed"]["interval95"] is None and 0.9 < report["deployed"]["metric"] < 1
     assert "overlap" in table and "overlap" in (tmp_path / "out/report.html").read_text()
+
+
+def test_an_import_that_gives_other_numbers_than_the_runtime_is_refused_where_all_answers_are_equal(tmp_path):
+    weights = random_weights(np.random.default_rng(6), w=(1, 3, 8, 32))
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Flatten", ["c"], ["y"])]
+    save_net(tmp_path / "m.onnx", nodes, weights, ["N", 1])
+    save_net(tmp_path / "other.onnx", nodes, {"w": weights["w"] * np.float32(1.2)}, ["N", 1])
+    for name in ("train", "eval"):
+        np.savez(tmp_path / f"{name}.npz", x=samples(32, 7))
+    command = [TRAINER, "quantize", "--model", tmp_path / "m.onnx", "--data", tmp_path / "train.npz", "--eval-data",
+               tmp_path / "eval.npz", "--preset", "ptq_int8"]
+    right = subprocess.run([*command, "--out", tmp_path / "out", "--runtime-check", CHECK], capture_output=True, text=True)
+    assert right.returncode == 0, right.stderr
+    assert json.loads((tmp_path / "out/report.json").read_text())["sqnr_db"]["import"] > 100
+    # A runtime that computes another model stands for an engine that does.
+    (tmp_path / "check.py").write_text(
+        "import runpy, sys\n"
+        f"sys.argv[1:] = [{str(tmp_path / 'other.onnx')!r} if a == {str(tmp_path / 'm.onnx')!r} else a for a in sys.argv[1:]]\n"
+        f"runpy.run_path({CHECK.split()[-1]!r}, run_name='__main__')\n")
+    wrong = subprocess.run([*command, "--out", tmp_path / "out2", "--runtime-check", f"{sys.executable} {tmp_path}/check.py"],
+                           capture_output=True, text=True)
+    assert wrong.returncode != 0
+    assert "the runtime's outputs" in wrong.stderr and "signal to noise=15.6 dB" in wrong.stderr, wrong.stderr
 
 
 def test_metric_that_the_data_does_not_allow_is_refused(material, tmp_path):  # noqa: F811
