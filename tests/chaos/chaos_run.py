@@ -29,11 +29,19 @@ def read_history(world):
     artifacts = [(f"jobs/{row[0]}", row[1], int(row[2]), row[3] == "t") for row in world.sql(
         "SELECT a.job_id, a.name, a.fence, b.sha256 = (SELECT encode(sha256(coalesce(string_agg(c.data, ''::bytea ORDER BY "
         "c.index), ''::bytea)), 'hex') FROM blob_chunk c WHERE c.blob_id = b.id) FROM artifact a JOIN blob b ON b.id = a.blob_id")]
-    losses = [(f"jobs/{row[0]}", row[1], float(row[2]), float(row[3])) for row in world.sql(
-        "SELECT job_id, worker_id, (SELECT extract(epoch FROM max(l.time)) FROM job_event l WHERE l.job_id = e.job_id "
-        "AND l.kind = 'LEASED' AND l.sequence < e.sequence), extract(epoch FROM time) FROM job_event e WHERE kind = 'WORKER_LOST' "
-        "OR (kind = 'FAILED' AND (detail LIKE 'POISON%' OR detail LIKE 'WORKER_LOST%'))")]
-    return jobs, events, artifacts, losses
+    return jobs, events, artifacts
+
+
+def read_losses(world):
+    """The leases that ran out, and how many of them no worker had: the answer to the claim was lost with its connection."""
+    rows = world.sql(
+        "SELECT e.job_id, e.worker_id, extract(epoch FROM max(l.time)), extract(epoch FROM e.time), count(*) "
+        "FROM job_event e JOIN job_event l ON l.job_id = e.job_id AND l.kind = 'LEASED' AND l.sequence < e.sequence "
+        "WHERE e.kind = 'WORKER_LOST' OR (e.kind = 'FAILED' AND (e.detail LIKE 'POISON%' OR e.detail LIKE 'WORKER_LOST%')) "
+        "GROUP BY e.sequence, e.job_id, e.worker_id, e.time")
+    logs = {agent.worker_id(): agent.log() for agent in world.agents}
+    had = [row for row in rows if f"jobs/{row[0]}: attempt {row[4]} starts" in logs[row[1]]]
+    return [(f"jobs/{row[0]}", row[1], float(row[2]), float(row[3])) for row in had], len(rows) - len(had)
 
 
 def faults_before(done, moment):
@@ -71,7 +79,8 @@ def run(minutes, seed, agents, pause, rate):
         world.up()
         clients.stop_volume()
         wait_until(lambda: world.sql("SELECT count(*) FROM job WHERE end_time IS NULL") == [["0"]], 900, "every job has ended")
-        jobs, events, artifacts, losses = read_history(world)
+        jobs, events, artifacts = read_history(world)
+        losses, unanswered = read_losses(world)
         broken = violations(clients.acknowledged, clients.cancelled, jobs, events, artifacts)
         broken += [f"{job}: lost by {worker} at {moment - begin:.1f} s, to which nothing had happened; before it: "
                    f"{faults_before(done, moment - begin)}" for job, worker, _, moment in
@@ -82,7 +91,7 @@ def run(minutes, seed, agents, pause, rate):
                 "faults": dict(collections.Counter(name for name, _, _ in done)), "acknowledged": len(clients.acknowledged),
                 "jobs": len(jobs), "states": dict(collections.Counter(job["state"] for job in jobs.values())),
                 "real_trainings_done": sum(jobs[name]["state"] == "SUCCEEDED" for name in clients.real if name in jobs),
-                "cancels": len(clients.cancelled), "leases_lost": len(losses),
+                "cancels": len(clients.cancelled), "leases_lost": len(losses), "claims_unanswered": unanswered,
                 "attempts_failed": sum(job["failed"] for job in jobs.values()), "violations": broken}
     finally:
         clients.stopping.set()

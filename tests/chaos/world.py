@@ -99,6 +99,10 @@ class Agent:
         self.process.kill()
         self.process.wait()
 
+    def log(self):
+        """What it said, over all its restarts."""
+        return (self.folder / "log").read_text(errors="replace")
+
     def worker_id(self):
         """The id it keeps over its restarts."""
         return (self.folder / "work" / "worker_id").read_text().strip()
