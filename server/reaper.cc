@@ -27,15 +27,17 @@ void Reaper::Run() {
 }
 
 absl::Status Reaper::Scan() {
+  // Also a scan in whose middle the process stands still counts from here.
+  const absl::Time begin = absl::Now();
   // Heartbeats were lost where a scan failed, or where this process stood still for a good part of a term.
-  if (scan_failed_ || absl::Now() - last_scan_ > every_ + parts_.leases->term() / 4) {
+  if (scan_failed_ || begin - last_scan_ > every_ + parts_.leases->term() / 4) {
     PACTORY_RETURN_IF_ERROR(parts_.leases->ExtendAll());
     parts_.metrics->AddFreshTerm();
     spdlog::info("reaper: every lease was given a fresh term of {}", absl::FormatDuration(parts_.leases->term()));
   }
-  PACTORY_ASSIGN_OR_RETURN(const std::vector<ReapedJob> reaped, parts_.leases->Reap());
-  last_scan_ = absl::Now();
-  parts_.metrics->SetReaperScan(last_scan_);
+  PACTORY_ASSIGN_OR_RETURN(const std::vector<ReapedJob> reaped, parts_.leases->Reap(begin));
+  last_scan_ = begin;
+  parts_.metrics->SetReaperScan(absl::Now());
   for (const ReapedJob& job : reaped) Tell(job);
   return Preempt();
 }

@@ -46,18 +46,20 @@ inline constexpr char kClaimFirst[] = R"sql(
 ), )sql";
 
 /// SQL, CTEs after kChargeTheStart: the job whose start was granted leaves the queue, is leased and starts. IS TRUE keeps the
-/// planner from the index of states, which looks as good as that of ids where no statistics tell how many jobs wait.
+/// planner from the index of states, which looks as good as that of ids where no statistics tell how many jobs wait. The lease's
+/// times are counted from when the locks were had: now() may be long past by then.
 inline constexpr char kStart[] = R"sql(
 , taken AS (
   DELETE FROM job_ready USING first, granted
   WHERE job_ready.job_id = first.job_id AND granted.tenant_id = first.tenant_id RETURNING job_ready.job_id, first.charged
 ), started AS (
   UPDATE job SET state = 'RUNNING', attempt = attempt + 1, fence = fence + 1, worker_id = $1::uuid,
-    start_time = now(), progress = NULL
+    start_time = clock_timestamp(), progress = NULL
   FROM taken WHERE job.id = taken.job_id AND (job.state = 'PENDING') IS TRUE RETURNING job.*, taken.charged
 ), leased AS (
   INSERT INTO job_lease (job_id, fence, tenant_id, worker_id, lease_until, deadline_time, stall, stall_time, memory_gib, charged)
-  SELECT id, fence, tenant_id, worker_id, now() + $2::interval, now() + deadline, stall, now() + stall, memory_gib, charged
+  SELECT id, fence, tenant_id, worker_id, clock_timestamp() + $2::interval, start_time + deadline, stall, start_time + stall,
+    memory_gib, charged
   FROM started
 ), logged AS (
   INSERT INTO job_event (job_id, kind, fence, worker_id) SELECT id, 'LEASED', fence, worker_id FROM started

@@ -31,11 +31,11 @@ LEFT JOIN blob cb ON cb.id = j.checkpoint_blob_id)sql";
 constexpr Statement kAnyReady = {"lease.any_ready", "SELECT 1 FROM job_ready WHERE ready_time <= now() LIMIT 1"};
 
 // The worker's time of last contact is written at most every 5 s: it is for people. The commit does not wait for the disk: a crash
-// of the database may take the last heartbeat back, and a lease outlasts two.
+// of the database may take the last heartbeat back, and a lease outlasts two. Times are counted from when the lease's row was had.
 constexpr Statement kHeartbeat = {"lease.heartbeat", R"sql(
 WITH beat AS (
-  UPDATE job_lease SET lease_until = now() + $3::interval, heartbeat_time = now(),
-    stall_time = CASE WHEN progress IS DISTINCT FROM $4 THEN now() + stall ELSE stall_time END, progress = $4
+  UPDATE job_lease SET lease_until = clock_timestamp() + $3::interval, heartbeat_time = clock_timestamp(),
+    stall_time = CASE WHEN progress IS DISTINCT FROM $4 THEN clock_timestamp() + stall ELSE stall_time END, progress = $4
   WHERE job_id = $1 AND fence = $2 RETURNING job_id, worker_id, preempted
 ), seen AS (
   UPDATE worker SET last_seen_time = now() FROM beat
@@ -88,8 +88,9 @@ FROM expired l JOIN job j ON j.id = l.job_id AND j.fence = l.fence)sql";
 
 // Whatever could have run out while no heartbeat got through.
 constexpr char kExtendAll[] = R"sql(
-UPDATE job_lease SET lease_until = greatest(lease_until, now() + $1::interval),
-  stall_time = greatest(stall_time, now() + $1::interval), deadline_time = greatest(deadline_time, now()))sql";
+UPDATE job_lease SET lease_until = greatest(lease_until, clock_timestamp() + $1::interval),
+  stall_time = greatest(stall_time, clock_timestamp() + $1::interval),
+  deadline_time = greatest(deadline_time, clock_timestamp()))sql";
 
 // Of each tenant whose most urgent job has waited for so long, one running job: the least urgent, and of those the one that
 // loses least. Not where one of the tenant's is on its way already, nor where its worker is none for the job that waits.
@@ -336,15 +337,14 @@ absl::StatusOr<FinishedJob> LeaseStore::End(const LeaseRef& lease, AttemptEnd en
   return finished;
 }
 
-absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap() {
+absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap(absl::Time since) {
   std::vector<ReapedJob> reaped;
-  const absl::Time start = absl::Now();
   PACTORY_RETURN_IF_ERROR(
       database_.TransactRepeatable("lease.reap", [&](pqxx::transaction_base& transaction) -> absl::Status {
         reaped.clear();
-        // From here on now() stands. A database that took long to come this far answered no heartbeat either.
+        // From here on now() stands. Where it took long to come this far, heartbeats were not answered either.
         transaction.exec1("SELECT now()");
-        if (absl::Now() - start > term_ / 4) return absl::UnavailableError("the database stood still");
+        if (absl::Now() - since > term_ / 4) return absl::UnavailableError("the server or the database stood still");
         for (const auto& row : transaction.exec_params(kReap, IntervalOf(term_))) {
           const LeaseRef lease = {row[8].as<std::string>(), row[9].as<int64_t>()};
           const AttemptEnd end = row[10].as<bool>()   ? AttemptEnd::kWorkerLost

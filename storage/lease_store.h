@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "pactory/v1/worker.pb.h"
 #include "storage/attempt_end.h"
@@ -77,9 +78,9 @@ class LeaseStore {
   absl::StatusOr<FinishedJob> Finish(const LeaseRef& lease, const v1::FinishJobRequest& request);
 
   /// Takes back the jobs whose lease has expired, whose attempt shows no progress, or whose attempt is over its deadline
-  /// by a whole lease term; at most 100. OutcomeOf says what becomes of them. UNAVAILABLE where the database is so slow
-  /// that workers may have been heard of too late.
-  absl::StatusOr<std::vector<ReapedJob>> Reap();
+  /// by a whole lease term; at most 100. OutcomeOf says what becomes of them. UNAVAILABLE where it took so long from `since` on that
+  /// workers may have been heard of too late.
+  absl::StatusOr<std::vector<ReapedJob>> Reap(absl::Time since = absl::Now());
 
   /// Asks for the return of running jobs whose tenant has a more urgent one that has waited for `waited`: at most one of each
   /// tenant at a time. Returns their ids; the workers hear of it with their next heartbeat.

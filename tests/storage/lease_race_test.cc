@@ -1,9 +1,12 @@
 // Everybody at once: workers that finish, a reaper that takes back, owners that cancel. Whoever wins, each job ends once,
 // and what is published is what its state says.
+#include <future>
+#include <pqxx/pqxx>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "base/error.h"
 #include "gtest/gtest.h"
 #include "storage/lease_store.h"
@@ -110,6 +113,22 @@ TEST_F(LeaseRaceTest, ManyWorkersAReaperAndCancelsEndEachJobOnce) {
   for (const std::string& id : acknowledged) EXPECT_EQ(Get(id).state(), v1::Job::CANCELLED) << id;
   EXPECT_GT(acknowledged.size(), 0);
   EXPECT_NE(Sql("SELECT count(*) FROM job WHERE state = 'SUCCEEDED'"), "0");
+}
+
+TEST_F(LeaseRaceTest, ALeaseBeginsWhenItsClaimHasItsLocks) {
+  NewJob();
+  // As another start of the tenant does, whose server stands still before it commits.
+  pqxx::connection start(url_);
+  pqxx::work holds(start);
+  holds.exec("SELECT 1 FROM tenant_share FOR UPDATE");
+  auto claim = std::async(std::launch::async, [&] { return Claim(); });
+  const absl::Time limit = absl::Now() + absl::Seconds(10);
+  while (Sql("SELECT count(*) FROM pg_locks WHERE NOT granted") == "0" && absl::Now() < limit) {
+  }
+  holds.exec("SELECT pg_sleep(3)");
+  holds.commit();
+  claim.get();
+  EXPECT_EQ(Sql("SELECT lease_until > clock_timestamp() + interval '28 s' FROM job_lease"), "t") << "of 30 s";
 }
 
 }  // namespace

@@ -212,6 +212,13 @@ TEST_F(LeaseStoreTest, AfterAnOutageEveryLeaseGetsAFreshTerm) {
   EXPECT_TRUE(leases_->Heartbeat(lease, {}).ok());
 }
 
+TEST_F(LeaseStoreTest, NothingIsTakenBackWhereAScanStoodStill) {
+  NewJob();
+  Expire(Claim());
+  EXPECT_EQ(leases_->Reap(absl::Now() - absl::Seconds(20)).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(leases_->Reap()->size(), 1);
+}
+
 TEST_F(LeaseStoreTest, AReleasedJobIsTakenByAnotherWorkerWithoutALoss) {
   const std::string id = NewJob();
   ASSERT_TRUE(leases_->Release(Claim()).ok());
