@@ -54,7 +54,7 @@ def run(minutes, seed, agents, pause, rate):
     # Short, for the path of a Unix socket.
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pactory-chaos-"))
     world = World(folder, agents)
-    clients = Clients(world, seed, real_jobs=max(1, round(minutes * 1.1)))
+    clients = Clients(world, seed, real_jobs=max(1, round(minutes * 1.3)))
     kept = False
     try:
         pool = concurrent.futures.ThreadPoolExecutor(CLIENTS)
