@@ -35,11 +35,6 @@ std::string TypeText(const std::string& element_type) {
   return element_type == "float" ? "float32" : element_type == "double" ? "float64" : element_type;
 }
 
-bool IsFloat(const v1::TensorInfo& tensor) {
-  const std::string& type = tensor.element_type();
-  return type == "double" || absl::StartsWith(type, "float") || type == "bfloat16";
-}
-
 bool IsInteger(const v1::TensorInfo& tensor) {
   return absl::StartsWith(tensor.element_type(), "int") || absl::StartsWith(tensor.element_type(), "uint");
 }
@@ -104,6 +99,11 @@ std::string NamesOf(const ArrayList& arrays) {
 }
 
 }  // namespace
+
+bool IsFloat(const v1::TensorInfo& tensor) {
+  const std::string& type = tensor.element_type();
+  return type == "double" || absl::StartsWith(type, "float") || type == "bfloat16";
+}
 
 const ZipMember* FindArray(const std::vector<ZipMember>& members, absl::string_view name) {
   const auto found = std::find_if(members.begin(), members.end(), [&](const ZipMember& member) {

@@ -21,6 +21,9 @@ using ArrayList = google::protobuf::RepeatedPtrField<v1::TensorInfo>;
 /// The array of the labels.
 inline constexpr absl::string_view kLabelArray = "y";
 
+/// Whether a tensor holds floats, of whatever width.
+bool IsFloat(const v1::TensorInfo& tensor);
+
 /// Returns the member that holds an array (`x` or `x.npy`), or null.
 const ZipMember* FindArray(const std::vector<ZipMember>& members, absl::string_view name);
 

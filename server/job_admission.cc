@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "config/config_rules.h"
-#include "config/preprocess_inputs.h"
 #include "npz/dataset_layout.h"
+#include "npz/preprocess_inputs.h"
 #include "server/request_fields.h"
 
 namespace pactory {

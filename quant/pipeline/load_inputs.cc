@@ -9,7 +9,7 @@
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "config/config_rules.h"
-#include "config/preprocess_inputs.h"
+#include "npz/preprocess_inputs.h"
 #include "quant/data/augment.h"
 #include "quant/data/signature.h"
 #include "quant/onnx/import.h"

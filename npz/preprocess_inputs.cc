@@ -1,20 +1,11 @@
-#include "config/preprocess_inputs.h"
+#include "npz/preprocess_inputs.h"
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
+#include "npz/dataset_layout.h"
 
 namespace pactory {
-namespace {
-
-bool IsFloat(const v1::TensorInfo& input) {
-  const std::string& type = input.element_type();
-  return type == "double" || type == "bfloat16" || absl::StartsWith(type, "float");
-}
-
-}  // namespace
-
 absl::StatusOr<std::set<std::string>> PreprocessedInputs(const v1::PreprocessConfig& config, const v1::Model& model) {
   std::set<std::string> floats, chosen;
   for (const v1::TensorInfo& input : model.inputs()) {

@@ -1,4 +1,4 @@
-#include "config/preprocess_inputs.h"
+#include "npz/preprocess_inputs.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
