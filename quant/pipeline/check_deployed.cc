@@ -19,7 +19,8 @@ constexpr double kLeastImportAgreement = 0.99;
 // The same of the outputs themselves: noise of 10 %. Rounding makes 120 dB, and 40 where the file is quantized already.
 constexpr double kLeastImportSqnrDb = 20;
 
-RuntimeCheck MakeCheck(PipelineState& state, const std::string& model_path) {
+// `outputs` keeps what comes, where it is given.
+RuntimeCheck MakeCheck(PipelineState& state, const std::string& model_path, KeptOutputs* outputs = nullptr) {
   RuntimeCheck check;
   check.command = state.job.runtime_check_command;
   check.model_path = model_path;
@@ -27,7 +28,10 @@ RuntimeCheck MakeCheck(PipelineState& state, const std::string& model_path) {
   check.batch_size = state.config.evaluation().batch_size();
   check.threads = at::get_num_threads();
   check.stop = [&state] { return state.listener.StopRequested(); };
-  check.keep = [&state](const at::Tensor& outputs) { return state.metric.Answers(outputs); };
+  check.keep = [&state, outputs](const at::Tensor& part) {
+    if (outputs != nullptr) outputs->Add(part);
+    return state.metric.Answers(part);
+  };
   return check;
 }
 
@@ -63,13 +67,9 @@ absl::Status AddRuntime(PipelineState& state, const RuntimeResult& result, const
 absl::Status VerifyImport(PipelineState& state) {
   if (state.job.runtime_check_command.empty()) return absl::OkStatus();
   PACTORY_RETURN_IF_ERROR(state.meter.Start("verify_import"));
-  RuntimeCheck check = MakeCheck(state, state.job.model_path);
-  check.samples = kImportSamples;
   KeptOutputs outputs;
-  check.keep = [&](const at::Tensor& part) {
-    outputs.Add(part);
-    return state.metric.Answers(part);
-  };
+  RuntimeCheck check = MakeCheck(state, state.job.model_path, &outputs);
+  check.samples = kImportSamples;
   PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
   PACTORY_ASSIGN_OR_RETURN(state.report.agreement_import,
                            state.metric.Compare(state.fp32_answers.slice(0, 0, result.kept.size(0)), result.kept));
@@ -96,15 +96,11 @@ absl::Status CheckDeployed(PipelineState& state) {
     return absl::OkStatus();
   }
   PACTORY_RETURN_IF_ERROR(state.meter.Start("check_deployed"));
-  RuntimeCheck check = MakeCheck(state, state.exported_path);
+  KeptOutputs outputs;
+  RuntimeCheck check = MakeCheck(state, state.exported_path, &outputs);
   check.runtime = DeploymentRuntime(state);
   check.latency_runs = kLatencyRuns;
   check.on_part = [&](double share) { return state.meter.Advance(0.4 * share); };
-  KeptOutputs outputs;
-  check.keep = [&](const at::Tensor& part) {
-    outputs.Add(part);
-    return state.metric.Answers(part);
-  };
   PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
   PACTORY_ASSIGN_OR_RETURN(state.report.deployed, MeasureMetric(state, result.kept));
   PACTORY_ASSIGN_OR_RETURN(state.report.agreement_trained, state.metric.Compare(result.kept, state.trained_answers));
