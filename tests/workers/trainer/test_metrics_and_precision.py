@@ -7,32 +7,19 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
-from test_trainer_jobs import CHECK, TRAINER, material, quantize, run_onnx  # noqa: F401
+from small_nets import random_weights, run_onnx, save_net
+from test_trainer_jobs import CHECK, TRAINER, material, quantize  # noqa: F401
 
 pytestmark = pytest.mark.skipif(not TRAINER.exists(), reason=f"{TRAINER} is not built")
 
-
-def save_net(path, nodes, weights, output_shape):
-    graph = helper.make_graph(
-        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 32])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def random_weights(rng, **shapes):
-    return {name: (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
-            for name, shape in shapes.items()}
+IMAGES = {"x": ["N", 3, 8, 32]}
 
 
 def line_net(path):
     """Images become probabilities of 6 classes at 8 steps, as CTC models give them."""
-    weights = random_weights(np.random.default_rng(3), w1=(16, 3, 8, 4), w2=(6, 16, 1, 1))
+    weights = random_weights(3, w1=(16, 3, 8, 4), w2=(6, 16, 1, 1))
     weights["axes"] = np.array([2], np.int64)
     save_net(path, [
         helper.make_node("Conv", ["x", "w1"], ["c1"], strides=[8, 4]),
@@ -41,7 +28,7 @@ def line_net(path):
         helper.make_node("Squeeze", ["c2", "axes"], ["s"]),
         helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
         helper.make_node("Softmax", ["t"], ["y"], axis=2),
-    ], weights, ["N", 8, 6])
+    ], weights, IMAGES, {"y": ["N", 8, 6]})
 
 
 def deep_line_net(path):
@@ -60,11 +47,11 @@ def deep_line_net(path):
         helper.make_node("Squeeze", ["c", "axes"], ["s"]),
         helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
         helper.make_node("Softmax", ["t"], ["y"], axis=2),
-    ], weights, ["N", 32, 6])
+    ], weights, IMAGES, {"y": ["N", 32, 6]})
 
 
 def map_net(path):
-    weights = random_weights(np.random.default_rng(4), w1=(16, 3, 3, 3), w2=(16, 16, 3, 3), w3=(1, 16, 1, 1))
+    weights = random_weights(4, w1=(16, 3, 3, 3), w2=(16, 16, 3, 3), w3=(1, 16, 1, 1))
     save_net(path, [
         helper.make_node("Conv", ["x", "w1"], ["c1"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["c1"], ["r1"]),
@@ -72,7 +59,7 @@ def map_net(path):
         helper.make_node("Relu", ["c2"], ["r2"]),
         helper.make_node("Conv", ["r2", "w3"], ["c3"]),
         helper.make_node("Sigmoid", ["c3"], ["y"]),
-    ], weights, ["N", 1, 8, 32])
+    ], weights, IMAGES, {"y": ["N", 1, 8, 32]})
 
 
 def read(probabilities):
@@ -142,10 +129,10 @@ def test_maps_are_measured_by_their_overlap(maps, tmp_path):
 
 
 def test_an_import_that_gives_other_numbers_than_the_runtime_is_refused_where_all_answers_are_equal(tmp_path):
-    weights = random_weights(np.random.default_rng(6), w=(1, 3, 8, 32))
+    weights = random_weights(6, w=(1, 3, 8, 32))
     nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Flatten", ["c"], ["y"])]
-    save_net(tmp_path / "m.onnx", nodes, weights, ["N", 1])
-    save_net(tmp_path / "other.onnx", nodes, {"w": weights["w"] * np.float32(1.2)}, ["N", 1])
+    save_net(tmp_path / "m.onnx", nodes, weights, IMAGES, {"y": ["N", 1]})
+    save_net(tmp_path / "other.onnx", nodes, {"w": weights["w"] * np.float32(1.2)}, IMAGES, {"y": ["N", 1]})
     for name in ("train", "eval"):
         np.savez(tmp_path / f"{name}.npz", x=samples(32, 7))
     command = [TRAINER, "quantize", "--model", tmp_path / "m.onnx", "--data", tmp_path / "train.npz", "--eval-data",
@@ -242,7 +229,7 @@ def test_float_activations_where_the_last_bits_of_a_float_would_decide(tmp_path)
         helper.make_node("Abs", ["x"], ["a"]),
         helper.make_node("Flatten", ["a"], ["f"]),
         helper.make_node("Gemm", ["f", "w"], ["y"]),
-    ], weights, ["N", 2])
+    ], weights, IMAGES, {"y": ["N", 2]})
     x = np.zeros((64, 3, 8, 32), np.float32)
     x[:, 0, 0, :3] = -10.5, 10.75, 255
     for name in ("train", "eval"):

@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from test_trainer_jobs import TRAINER, material, pytestmark, quantize, run_onnx  # noqa: F401 (material is a fixture)
+from small_nets import run_onnx
+from test_trainer_jobs import TRAINER, material, pytestmark, quantize  # noqa: F401 (material is a fixture)
 
 
 def export(material, out, *settings):

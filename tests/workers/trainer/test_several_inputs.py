@@ -3,37 +3,16 @@
 import json
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from small_nets import random_weights, run_onnx, save_net
 from test_trainer_jobs import TRAINER, quantize
 
 pytestmark = pytest.mark.skipif(not TRAINER.exists(), reason=f"{TRAINER} is not built")
 
 MEAN = 0.4
 TOKENS, LENGTH = 32, 12
-
-
-def save_net(path, nodes, weights, inputs, outputs):
-    graph = helper.make_graph(
-        nodes, "net", [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in inputs],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def random_weights(seed, **shapes):
-    rng = np.random.default_rng(seed)
-    return {name: (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32) for name, shape in shapes.items()}
-
-
-def run_onnx(path, feeds):
-    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, feeds)[0]
 
 
 def image_and_features_net(path):
@@ -49,7 +28,7 @@ def image_and_features_net(path):
         helper.make_node("Gemm", ["both", "w3"], ["logits"], "last", transB=1),
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
     ], random_weights(3, w1=(16, 3, 3, 3), w2=(16, 6), w3=(4, 32)),
-        [("image", TensorProto.FLOAT, ["N", 3, 8, 8]), ("features", TensorProto.FLOAT, ["N", 6])], [("scores", ["N", 4])])
+        {"image": ["N", 3, 8, 8], "features": ["N", 6]}, {"scores": ["N", 4]})
 
 
 def feeds_of(arrays):
@@ -116,7 +95,7 @@ def token_net(path):
         helper.make_node("Div", ["sum", "count"], ["mean"]),
         helper.make_node("MatMul", ["mean", "w2"], ["logits"], "last_layer"),
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
-    ], weights, [(name, TensorProto.INT64, ["N", "L"]) for name in ("ids", "mask", "types")], [("scores", ["N", 5])])
+    ], weights, {name: ["N", "L"] for name in ("ids", "mask", "types")}, {"scores": ["N", 5]}, TensorProto.INT64)
 
 
 def tokens(count, seed):

@@ -12,9 +12,10 @@ import time
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
+
+from small_nets import run_onnx, save_net
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("PACTORY_BINARY_DIR", ROOT / "build" / "release"))
@@ -58,18 +59,7 @@ def small_net(path, classes=4, seed=0, batch_norm=False):
             weights[inputs[0]] += 1
             weights[inputs[3]] = np.abs(weights[inputs[3]]) + 0.5
             nodes.insert(position + 1, helper.make_node("BatchNormalization", [name + "_raw", *inputs], [name], "norm_" + name))
-    graph = helper.make_graph(
-        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 16, 16])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", classes])],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def run_onnx(path, x):
-    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    save_net(path, nodes, weights, {"x": ["N", 3, 16, 16]}, {"y": ["N", classes]})
 
 
 @pytest.fixture(scope="module")
@@ -154,11 +144,7 @@ def test_weights_have_7_bits_only_where_16_bit_sums_need_it(tmp_path):
         helper.make_node("Conv", ["r1", "sparse"], ["c2"], "has_room"), helper.make_node("Relu", ["c2"], ["r2"]),
         helper.make_node("GlobalAveragePool", ["r2"], ["p"]), helper.make_node("Flatten", ["p"], ["f"]),
         helper.make_node("Gemm", ["f", "last"], ["y"], "last", transB=1)]
-    graph = helper.make_graph(
-        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8, 4, 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
-        [numpy_helper.from_array(value, name) for name, value in tensors.items()])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    save_net(tmp_path / "m.onnx", nodes, tensors, {"x": ["N", 8, 4, 4]}, {"y": ["N", 2]})
     for name in ("train", "eval"):
         np.savez(tmp_path / f"{name}.npz", x=np.random.default_rng(1).random((64, 8, 4, 4)).astype(np.float32))
     reports = {}

@@ -5,11 +5,11 @@ import signal
 import time
 
 import numpy as np
-import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
-from test_trainer_jobs import (STEPS, field, material, pytestmark, quantize, read_events, run_onnx, small_net,  # noqa: F401 (a fixture)
+from small_nets import run_onnx, save_net
+from test_trainer_jobs import (STEPS, field, material, pytestmark, quantize, read_events, small_net,  # noqa: F401 (a fixture)
                                start_job, trainer_job, varint)
 
 # More numbers of TrainingConfig's fields.
@@ -31,15 +31,8 @@ def two_headed_net(path):
         helper.make_node("MatMul", ["steps", "w3"], ["logits"], "classes"),
         helper.make_node("Softmax", ["logits"], ["text"], axis=2),
     ]
-    outputs = [helper.make_tensor_value_info("map", TensorProto.FLOAT, ["N", 1, 8, 8]),
-               helper.make_tensor_value_info("text", TensorProto.FLOAT, ["N", 64, 5])]
-    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])], outputs,
-                              [numpy_helper.from_array(value.astype(np.int64 if name == "shape" else np.float32), name)
-                               for name, value in weights.items()])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
+    weights = {name: value.astype(np.int64 if name == "shape" else np.float32) for name, value in weights.items()}
+    save_net(path, nodes, weights, {"x": ["N", 3, 8, 8]}, {"map": ["N", 1, 8, 8], "text": ["N", 64, 5]})
 
 
 def divergence_of_both_heads(path, x, truth):
