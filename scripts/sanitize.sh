@@ -11,6 +11,8 @@ cmake -S "$root" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPACTO
   -DPACTORY_LIBTORCH_DIR="$cache/libtorch" -DPACTORY_PYTHON_DIR="$cache/venv"
 # LibTorch and gRPC keep memory to the end of the process on purpose.
 export ASAN_OPTIONS=detect_leaks=0
+# It would only print what it finds, and ctest does not show what a test that passes prints.
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS="suppressions=$root/scripts/tsan_suppressions.txt halt_on_error=0"
 if [ $# = 0 ]; then
   ninja -C "$folder"

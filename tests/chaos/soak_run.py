@@ -1,10 +1,12 @@
-"""Mixed load without faults for hours: does the memory of server and agents grow, do the hot tables?
+"""Mixed load without faults for hours (scripted jobs; real trainings, which bring metrics, checkpoints and files, each followed and
+fetched by two people): does the memory of server and agents grow, do the hot tables?
 
     tests/chaos/soak_run.py --hours 1      prints a report; exits 1 where something grows beyond its limit
 
 Growth is the slope of a line through the resident memory after the first tenth of the time. Needs a build.
 """
 import argparse
+import concurrent.futures
 import json
 import pathlib
 import shutil
@@ -23,6 +25,7 @@ HOT_TABLE_MIB = 64
 HOT_TABLES = ["job_ready", "job_lease", "worker", "blob_upload", "tenant_share", "share_settlement",
               "superseded_checkpoint"]
 SAMPLE_SECONDS = 5
+REAL_JOB_SECONDS = 20
 
 
 def resident_mib(pid):
@@ -40,12 +43,28 @@ def slope(samples):
     return sum((x - mean_x) * (y - mean_y) for x, y in samples) / spread
 
 
+def follow(world, clients, folder):
+    """Watches every real job to its end and downloads its files."""
+    followed = set()
+    while not clients.stopping.wait(1):
+        with clients.lock:
+            left = clients.real - followed
+        for name in left:
+            world.service.cli("jobs", "watch", name)
+            world.service.cli("jobs", "download", name, "--out", folder)
+            shutil.rmtree(folder)
+            followed.add(name)
+
+
 def run(hours, rate, agents):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pactory-soak-"))
     world = World(folder, agents)
-    clients = Clients(world, 1, real_jobs=0)
+    clients = Clients(world, 1, real_jobs=round(hours * 3600))
+    people = concurrent.futures.ThreadPoolExecutor(3)
     try:
         clients.start_volume(rate)
+        running = [people.submit(clients.run, REAL_JOB_SECONDS),
+                   *(people.submit(follow, world, clients, folder / f"files-{number}") for number in range(2))]
         pids = {"server": world.service.server_pid(), "second server": world.second.process.pid,
                 **{f"agent {number}": agent.process.pid for number, agent in enumerate(world.agents)}}
         samples = {name: [] for name in pids}
@@ -58,6 +77,9 @@ def run(hours, rate, agents):
                 size = float(world.sql(f"SELECT pg_total_relation_size('{table}') / 1048576.0")[0][0])
                 tables[table] = max(tables[table], size)
             time.sleep(SAMPLE_SECONDS)
+        clients.stopping.set()
+        for person in running:
+            person.result()
         clients.stop_volume()
         wait_until(lambda: world.sql("SELECT count(*) FROM job WHERE end_time IS NULL") == [["0"]], 600, "every job has ended")
         memory = {}
@@ -65,9 +87,10 @@ def run(hours, rate, agents):
             warm = seen[len(seen) // 10:]
             memory[name] = {"first_mib": round(warm[0][1], 1), "last_mib": round(warm[-1][1], 1),
                             "mib_per_hour": round(slope(warm), 2)}
-        return {"hours": hours, "jobs": int(world.sql("SELECT count(*) FROM job")[0][0]), "memory": memory,
+        return {"hours": hours, "jobs": int(world.sql("SELECT count(*) FROM job")[0][0]), "real_trainings": len(clients.real), "memory": memory,
                 "largest_table_mib": {table: round(size, 2) for table, size in tables.items()}}
     finally:
+        clients.stopping.set()
         if clients.volume and clients.volume.poll() is None:
             clients.volume.kill()
         world.stop()

@@ -14,8 +14,8 @@ def test_every_fault_once_breaks_no_promise(tmp_path):
     require_programs()
     report = tmp_path / "report.json"
     environment = {**os.environ, "PACTORY_PYTHON": sys.executable}
-    done = subprocess.run([str(pathlib.Path(__file__).with_name("run.sh")), "--minutes", "1", "--rate", "2", "--pause", "4", "--report", str(report)],
-                          capture_output=True, text=True, timeout=600, env=environment)
+    done = subprocess.run([str(pathlib.Path(__file__).with_name("run.sh")), "--minutes", "5", "--rate", "2", "--pause", "4", "--report", str(report)],
+                          capture_output=True, text=True, timeout=1200, env=environment)
     assert report.exists(), done.stdout + done.stderr
     found = json.loads(report.read_text())
     assert found["violations"] == []
