@@ -85,9 +85,9 @@ class Ladder {
     return absl::OkStatus();
   }
 
-  // What is wrong with the user's files is wrong on every rung; a training that diverged is not.
+  // What is wrong with the user's files or the host's disk is wrong on every rung; a training that diverged is not.
   absl::Status Fail(const absl::Status& status, RungReport& report) {
-    static const std::set<std::string> kForAll = {"BAD_MODEL", "BAD_DATA", "BAD_CONFIG", "UNSUPPORTED_OP"};
+    static const std::set<std::string> kForAll = {"BAD_MODEL", "BAD_DATA", "BAD_CONFIG", "UNSUPPORTED_OP", "DISK_FULL"};
     if (absl::IsCancelled(status) || kForAll.contains(ReasonOf(status))) return status;
     report.outcome = "failed";
     report.note = std::string(status.message());

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <map>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "quant/pipeline/write_file.h"
 
 namespace pactory::quant {
 namespace {
@@ -54,7 +56,7 @@ absl::StatusOr<NpyWriter> NpyWriter::Create(const std::string& path, const std::
     return absl::UnimplementedError(absl::StrCat("NumPy has no such type: path=", path, " type=", at::toString(type)));
   }
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  if (!file) return absl::UnavailableError(absl::StrCat("file can't be made: path=", path));
+  if (!file) return WriteError(path, errno);
   std::string header = absl::StrCat("{'descr': '", descr->second, "', 'fortran_order': False, 'shape': (",
                                     absl::StrJoin(shape, ", "), shape.size() == 1 ? ",), }" : "), }");
   const size_t unaligned = (kPrefix + header.size() + 1) % kAlignment;
@@ -71,13 +73,13 @@ absl::Status NpyWriter::Append(const at::Tensor& rows) {
   const at::Tensor values = rows.to(at::kCPU, type_).contiguous();
   file_.write(static_cast<const char*>(values.const_data_ptr()), static_cast<std::streamsize>(values.nbytes()));
   missing_ -= values.numel();
-  if (!file_) return absl::ResourceExhaustedError(absl::StrCat("file can't be written, is the disk full? path=", path_));
+  if (!file_) return WriteError(path_, errno);
   return absl::OkStatus();
 }
 
 absl::Status NpyWriter::Finish() {
   file_.close();
-  if (!file_) return absl::ResourceExhaustedError(absl::StrCat("file can't be written, is the disk full? path=", path_));
+  if (!file_) return WriteError(path_, errno);
   if (missing_ != 0) {
     return absl::FailedPreconditionError(absl::StrCat("array must be written whole: path=", path_, " missing=", missing_));
   }

@@ -17,13 +17,13 @@ namespace pactory::quant {
 /// Writes an array row by row, so that a dataset never lies in memory as a whole. Not thread-safe.
 class NpyWriter {
  public:
-  /// Opens `path` for an array of `shape` and `type`; UNIMPLEMENTED where NumPy has no such type.
+  /// Opens `path` for an array of `shape` and `type`; UNIMPLEMENTED where NumPy has no such type, else errors as of WriteError.
   static absl::StatusOr<NpyWriter> Create(const std::string& path, const std::vector<int64_t>& shape, at::ScalarType type);
 
-  /// Appends rows of the first axis.
+  /// Appends rows of the first axis. Errors as of WriteError.
   absl::Status Append(const at::Tensor& rows);
 
-  /// Ends the file; FAILED_PRECONDITION where fewer or more elements came than the shape holds.
+  /// Ends the file; FAILED_PRECONDITION where fewer or more elements came than the shape holds, else errors as of WriteError.
   absl::Status Finish();
 
  private:

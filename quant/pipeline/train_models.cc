@@ -203,15 +203,28 @@ bool BelongsToRung(const PipelineState& state) {
   return (known ? rung->second.item().toLong() : -1) == state.rung;
 }
 
-absl::Status WriteNumbered(PipelineState& state, Checkpoint checkpoint, int64_t step, int64_t number) {
+// The checkpoint files of one training.
+struct CheckpointFiles {
+  int64_t written = 0;
+  int64_t missed = 0;
+  // Why the last one is missing.
+  absl::Status trouble;
+};
+
+// A training is worth more than its checkpoint: one that can't be written is counted, and the next is tried at its time.
+void WriteNumbered(PipelineState& state, Checkpoint checkpoint, int64_t step, CheckpointFiles& files) {
   if (state.report.qat_plain.has_value()) {
     checkpoint[kPlainResult] = at::tensor({state.report.qat_plain->right, state.report.qat_plain->total}, at::kLong);
   }
   if (state.rung >= 0) checkpoint[kRung] = at::tensor({state.rung}, at::kLong);
-  const std::string path = absl::StrCat(state.job.output_dir, "/checkpoint-", number % kKeptCheckpoints, ".ckpt");
-  PACTORY_RETURN_IF_ERROR(WriteCheckpoint(checkpoint, path));
+  const std::string path = absl::StrCat(state.job.output_dir, "/checkpoint-", files.written % kKeptCheckpoints, ".ckpt");
+  if (absl::Status written = WriteCheckpoint(checkpoint, path); !written.ok()) {
+    ++files.missed;
+    files.trouble = std::move(written);
+    return;
+  }
+  ++files.written;
   state.listener.OnCheckpoint(path, step);
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -244,15 +257,20 @@ absl::Status TrainModel(PipelineState& state) {
     state.report.trained_sqnr_db = SqnrDb(state.fp32_outputs, outputs);
     return absl::OkStatus();
   }
-  int64_t written = 0;
+  CheckpointFiles files;
   TrainingRole role{.stage = "train",
                     .metric_prefix = "",
                     .config = state.config,
                     .resume = state.resume.has_value() && BelongsToRung(state) ? &*state.resume : nullptr,
                     .on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
-                      return WriteNumbered(state, checkpoint, step, written++);
+                      WriteNumbered(state, checkpoint, step, files);
+                      return absl::OkStatus();
                     }};
   PACTORY_ASSIGN_OR_RETURN(TrainedModel trained, Train(state, role));
+  if (files.missed > 0) {
+    state.report.warnings.push_back(absl::StrCat("train: ", files.missed, " of ", files.missed + files.written,
+                                                 " checkpoints were not written: ", files.trouble.message()));
+  }
   state.report.qat = trained.accuracy;
   state.report.trained_sqnr_db = trained.sqnr_db;
   state.report.history = std::move(trained.history);

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -78,6 +80,22 @@ absl::Status DataLoss(absl::string_view problem) {
   return absl::DataLossError(absl::StrCat("checkpoint must be a whole file of this program: ", problem));
 }
 
+absl::Status WriteDurably(absl::string_view content, const std::string& path) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file < 0) return absl::ErrnoToStatus(errno, absl::StrCat("checkpoint can't be made: path=", path));
+  while (!content.empty()) {
+    const ssize_t size = write(file, content.data(), content.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) break;
+    content.remove_prefix(static_cast<size_t>(size));
+  }
+  const bool durable = content.empty() && fsync(file) == 0;
+  const int error = errno;
+  close(file);
+  if (!durable) return absl::ErrnoToStatus(error, absl::StrCat("checkpoint can't be written: path=", path));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string SerializeCheckpoint(const Checkpoint& checkpoint) {
@@ -125,29 +143,14 @@ absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view content) {
 }
 
 absl::Status WriteCheckpoint(const Checkpoint& checkpoint, const std::string& path) {
-  const std::string content = SerializeCheckpoint(checkpoint);
   const std::string unfinished = path + ".part";
-  const int file = open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (file < 0) return absl::ErrnoToStatus(errno, absl::StrCat("checkpoint can't be made: path=", unfinished));
-  size_t written = 0;
-  while (written < content.size()) {
-    const ssize_t size = write(file, content.data() + written, content.size() - written);
-    if (size < 0 && errno == EINTR) continue;
-    if (size < 0) {
-      const int error = errno;
-      close(file);
-      return absl::ErrnoToStatus(error, absl::StrCat("checkpoint can't be written: path=", unfinished));
-    }
-    written += static_cast<size_t>(size);
+  absl::Status written = WriteDurably(SerializeCheckpoint(checkpoint), unfinished);
+  if (written.ok() && std::rename(unfinished.c_str(), path.c_str()) != 0) {
+    written = absl::ErrnoToStatus(errno, absl::StrCat("checkpoint can't be put in place: path=", path));
   }
-  const bool durable = fsync(file) == 0;
-  const int error = errno;
-  close(file);
-  if (!durable) return absl::ErrnoToStatus(error, absl::StrCat("checkpoint can't be written: path=", unfinished));
-  if (std::rename(unfinished.c_str(), path.c_str()) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("checkpoint can't be put in place: path=", path));
-  }
-  return absl::OkStatus();
+  // On a full disk it would take the room of what is worth more.
+  if (!written.ok()) std::remove(unfinished.c_str());
+  return written;
 }
 
 absl::StatusOr<Checkpoint> ReadCheckpoint(const std::string& path) {

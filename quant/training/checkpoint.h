@@ -25,7 +25,8 @@ std::string SerializeCheckpoint(const Checkpoint& checkpoint);
 /// Reads a file's content; DATA_LOSS says what is wrong with it.
 absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view content);
 
-/// Writes a checkpoint in one step: the path has the old file or the whole new one, even after a crash.
+/// Writes a checkpoint in one step: the path has the old file or the whole new one, even after a crash. Errors as of
+/// absl::ErrnoToStatus.
 absl::Status WriteCheckpoint(const Checkpoint& checkpoint, const std::string& path);
 
 /// Reads a checkpoint file; NOT_FOUND or DATA_LOSS names the path.

@@ -50,6 +50,10 @@ TEST(AttemptEndTest, FailuresOfTheWorkerAreTriedAgainWithGrowingPauses) {
   }
   job.failed_attempts = 18;
   EXPECT_EQ(OutcomeOf(AttemptEnd::kFailed, Error("INTERNAL"), job, kWait).wait, absl::Minutes(10));
+  // Half the batch would save memory, not room on the disk.
+  const JobOutcome full = OutcomeOf(AttemptEnd::kFailed, Error("DISK_FULL"), job, kWait);
+  EXPECT_EQ(full.state, v1::Job::PENDING);
+  EXPECT_FALSE(full.halved.has_value());
   job.failed_attempts = 19;
   const JobOutcome last = OutcomeOf(AttemptEnd::kFailed, Error("INTERNAL"), job, kWait);
   EXPECT_EQ(last.state, v1::Job::FAILED);

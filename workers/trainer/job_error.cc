@@ -10,7 +10,7 @@ namespace {
 
 std::string ReasonFor(const absl::Status& status) {
   static const std::set<std::string> kReasons = {"BAD_MODEL",   "BAD_DATA",      "BAD_CONFIG", "UNSUPPORTED_OP",
-                                                 "GATE_FAILED", "OUT_OF_MEMORY", "INTERNAL"};
+                                                 "GATE_FAILED", "OUT_OF_MEMORY", "DISK_FULL",  "INTERNAL"};
   if (absl::IsResourceExhausted(status)) return "OUT_OF_MEMORY";
   const std::string reason = ReasonOf(status);
   if (kReasons.contains(reason)) return reason;

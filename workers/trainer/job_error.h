@@ -7,7 +7,7 @@
 namespace pactory {
 
 /// Returns the error of a job for a status of the pipeline: BAD_MODEL, BAD_DATA, BAD_CONFIG, UNSUPPORTED_OP, GATE_FAILED,
-/// OUT_OF_MEMORY or INTERNAL, with the status' message. Requires: not OK.
+/// OUT_OF_MEMORY, DISK_FULL or INTERNAL, with the status' message. Requires: not OK.
 v1::JobError ToJobError(const absl::Status& status);
 
 }  // namespace pactory

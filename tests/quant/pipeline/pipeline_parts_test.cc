@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/error.h"
 #include "quant/pipeline/child_process.h"
 #include "quant/pipeline/npy_file.h"
 #include "quant/pipeline/progress_meter.h"
+#include "quant/pipeline/write_file.h"
 
 namespace pactory::quant {
 namespace {
@@ -100,6 +102,23 @@ TEST(NpyFileTest, MissingRowsAndDamagedFilesAreErrors) {
   std::ofstream(path, std::ios::binary) << "\x93NUMPY" << '\x01' << '\0' << static_cast<char>(header.size()) << '\0' << header;
   EXPECT_FALSE(ReadNpy(path).ok());
   EXPECT_FALSE(ReadNpy("/nonexistent.npy").ok());
+}
+
+// Not out of memory: a job is not to come back with half the batch.
+TEST(WriteFileTest, AFullDiskHasItsOwnReasonAndLeavesNoHalfFile) {
+  const std::string path = testing::TempDir() + "/" + std::to_string(getpid()) + "full.json";
+  std::filesystem::create_symlink("/dev/full", path);
+  const absl::Status full = WriteFile(path, std::string(100000, 'x'));
+  EXPECT_EQ(full.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(full), "DISK_FULL");
+  EXPECT_THAT(std::string(full.message()), HasSubstr(path));
+  EXPECT_FALSE(std::filesystem::is_symlink(path));
+  auto array = NpyWriter::Create("/dev/full", {100000}, at::kFloat);
+  ASSERT_TRUE(array.ok());
+  EXPECT_EQ(ReasonOf(array->Append(at::zeros({100000}))), "DISK_FULL");
+  const absl::Status nowhere = WriteFile("/nonexistent/report.json", "x");
+  EXPECT_EQ(nowhere.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(nowhere.message()), HasSubstr("No such file"));
 }
 
 TEST(ChildProcessTest, SuccessAndFailureWithTheLastWords) {

@@ -36,6 +36,17 @@ TEST(CheckpointTest, FileHoldsEveryTensorExactly) {
   EXPECT_FALSE(std::filesystem::exists(path + ".part"));
 }
 
+TEST(CheckpointTest, AFullDiskLeavesTheOldFileAndNothingOfTheNewOne) {
+  const std::string path = testing::TempDir() + "/" + std::to_string(getpid()) + "full.ckpt";
+  const Checkpoint old = SampleCheckpoint();
+  ASSERT_TRUE(WriteCheckpoint(old, path).ok());
+  std::filesystem::create_symlink("/dev/full", path + ".part");
+  const absl::Status full = WriteCheckpoint(SampleCheckpoint(), path);
+  EXPECT_NE(full.message().find("No space left"), std::string::npos) << full;
+  EXPECT_FALSE(std::filesystem::is_symlink(path + ".part"));
+  ExpectEqual(old, *ReadCheckpoint(path));
+}
+
 TEST(CheckpointTest, ViewsAreStoredByValue) {
   at::Tensor base = at::arange(12, at::kFloat).reshape({3, 4});
   const auto read = ParseCheckpoint(SerializeCheckpoint({{"t", base.transpose(0, 1)}}));

@@ -528,6 +528,24 @@ def test_job_that_fails_a_gate_names_its_report(material, tmp_path):
     assert b"model.int8.onnx" not in payload
 
 
+def test_job_on_a_full_disk_says_so_and_bears_missing_checkpoints(material, tmp_path):
+    (tmp_path / "checkpoint-0.ckpt.part").symlink_to("/dev/full")
+    process, pipe = start_job(trainer_job(material, tmp_path, {STEPS: 30}))
+    events = list(read_events(pipe))
+    assert process.wait(60) == 0, process.stderr.read()
+    # Of steps 10 and 20.
+    assert [kind for kind, _ in events].count(3) == 1
+    warnings = json.loads((tmp_path / "report.json").read_text())["warnings"]
+    assert any("1 of 2 checkpoints were not written" in warning and "No space left" in warning for warning in warnings), warnings
+
+    (tmp_path / "report.html").unlink()
+    (tmp_path / "report.html").symlink_to("/dev/full")
+    process, pipe = start_job(trainer_job(material, tmp_path, {STEPS: 1}))
+    kind, payload = list(read_events(pipe))[-1]
+    assert process.wait(60) == 1, process.stderr.read()
+    assert kind == 5 and b"DISK_FULL" in payload and b"report.html" in payload and b"OUT_OF_MEMORY" not in payload
+
+
 def test_job_ends_soon_after_sigterm(material, tmp_path):
     process, pipe = start_job(trainer_job(material, tmp_path, {STEPS: 1000000}))
     for kind, payload in read_events(pipe):
