@@ -90,8 +90,15 @@ absl::StatusOr<JobRun::Outcome> JobRun::Work(LeaseKeeper& keeper, absl::Time dea
     v1::BlobRef blob;
     blob.set_blob(lease_.checkpoint().blob());
     auto fetched = Fetch(blob);
-    PACTORY_RETURN_IF_ERROR(fetched.status());
-    checkpoint.emplace(*std::move(fetched));
+    if (fetched.ok()) {
+      checkpoint.emplace(*std::move(fetched));
+    } else if (absl::IsDataLoss(fetched.status()) || absl::IsNotFound(fetched.status())) {
+      // Every attempt would find it so, and a job is worth more than its checkpoint.
+      spdlog::warn("{}: starts anew, the checkpoint of step {} can't be read: {}", job(), lease_.checkpoint().step(),
+                   fetched.status().ToString());
+    } else {
+      return fetched.status();
+    }
   }
 
   const std::string name =

@@ -63,7 +63,7 @@ class AgentTest : public testing::Test {
     agent_->Stop();
     thread_.join();
   }
-  v1::Lease AddJob(const std::string& id = "one", int64_t deadline_seconds = 0) {
+  v1::Lease AddJob(const std::string& id = "one", int64_t deadline_seconds = 0, const std::string& checkpoint = "") {
     v1::Lease lease;
     lease.mutable_token()->set_job("jobs/" + id);
     lease.mutable_token()->set_fence(7);
@@ -72,6 +72,7 @@ class AgentTest : public testing::Test {
     lease.mutable_model()->set_blob(blobs_.AddBlob("the model"));
     lease.mutable_train_dataset()->set_blob(blobs_.AddBlob("train data"));
     lease.mutable_eval_dataset()->set_blob(blobs_.AddBlob("eval data"));
+    if (!checkpoint.empty()) lease.mutable_checkpoint()->set_blob(checkpoint);
     service_.Set([&] { service_.leases.push_back(lease); });
     return lease;
   }
@@ -167,6 +168,24 @@ TEST_F(AgentTest, TrainerKilledOnceGoesOnFromItsCheckpoint) {
   const v1::FinishJobRequest finish = AwaitFinish();
   ASSERT_TRUE(finish.has_succeeded()) << finish.DebugString();
   EXPECT_TRUE(blobs_.HasBlob("resumed"));
+}
+
+TEST_F(AgentTest, AJobWhoseCheckpointIsGoneOrDamagedStartsAnew) {
+  AddJob("gone", 0, "blobs/" + Sha256Hex("what was collected"));
+  StartAgent("count_files");
+  ASSERT_TRUE(service_.Await([&] { return service_.finished.size() == 1; }));
+  const std::string checkpoint = blobs_.AddBlob("state at 40");
+  // The model and the data are in the cache by now, and a download is tried twice.
+  blobs_.Corrupt(2);
+  AddJob("damaged", 0, checkpoint);
+  ASSERT_TRUE(service_.Await([&] { return service_.finished.size() == 2; }));
+  AddJob("whole", 0, checkpoint);
+  AwaitFinish(3);
+  const char* files[] = {"3 files", "3 files", "4 files"};
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(service_.finished[i].has_succeeded()) << service_.finished[i].DebugString();
+    EXPECT_EQ(service_.finished[i].succeeded().artifacts(0).blob(), "blobs/" + Sha256Hex(files[i])) << i;
+  }
 }
 
 TEST_F(AgentTest, OutOfMemoryHasItsOwnReason) {

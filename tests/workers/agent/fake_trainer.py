@@ -122,6 +122,9 @@ elif mode == "orphan":
     subprocess.Popen(["sleep", "300"], close_fds=False)
     write("output/report.json", "{}")
     result("report.json")
+elif mode == "count_files":
+    write("output/report.json", "%d files" % job.count(b"/cache/"))
+    result("report.json")
 elif mode == "garbage":
     os.write(3, b"\xff" * 200000)
 elif mode == "escape":
