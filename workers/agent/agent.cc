@@ -18,6 +18,8 @@ namespace {
 
 constexpr absl::Duration kLeaseWait = absl::Seconds(20);
 constexpr absl::Duration kLongestHeartbeatInterval = absl::Seconds(10);
+constexpr absl::Duration kFirstRest = absl::Seconds(1);
+constexpr absl::Duration kLongestRest = absl::Minutes(2);
 
 }  // namespace
 
@@ -71,6 +73,8 @@ void Agent::Stop() {
 
 void Agent::RunSlot() {
   Backoff backoff;
+  // A host with a full disk would take and fail one job of the queue after the other.
+  Backoff rest(kFirstRest, kLongestRest);
   bool server_away = false;
   while (!stop_.cancelled()) {
     std::string worker;
@@ -90,7 +94,14 @@ void Agent::RunSlot() {
       backoff.Reset();
       if (server_away) spdlog::info("the server answers again");
       server_away = false;
-      if (lease->has_value()) RunJob(std::move(**lease));
+      if (!lease->has_value()) continue;
+      if (!RunJob(std::move(**lease))) {
+        rest.Reset();
+        continue;
+      }
+      const absl::Duration pause = rest.Next();
+      spdlog::error("the job failed on this host, not by itself; the next is asked for in {}", absl::FormatDuration(pause));
+      stop_.WaitFor(pause);
       continue;
     }
     if (!server_away) spdlog::warn("no lease: {}", lease.status().ToString());
@@ -104,16 +115,17 @@ void Agent::RunSlot() {
   }
 }
 
-void Agent::RunJob(v1::Lease lease) {
+bool Agent::RunJob(v1::Lease lease) {
   JobRun run(server_, cache_, settings_.run, std::move(lease));
   {
     absl::MutexLock lock(&mutex_);
     runs_.insert(&run);
     if (stop_.cancelled()) run.stop().Request(StopReason::kShutdown);
   }
-  run.Run();
+  const bool host_failed = run.Run();
   absl::MutexLock lock(&mutex_);
   runs_.erase(&run);
+  return host_failed;
 }
 
 }  // namespace pactory

@@ -43,7 +43,8 @@ class Agent {
  private:
   absl::Status Register();
   void RunSlot();
-  void RunJob(v1::Lease lease);
+  // Returns whether the job failed by what may be this host's trouble.
+  bool RunJob(v1::Lease lease);
 
   ServerConnection& server_;
   BlobCache& cache_;

@@ -55,11 +55,14 @@ void SetDataFile(const BlobCache::Pin& pin, const v1::BlobRef& blob, v1::DataFil
 JobRun::JobRun(ServerConnection& server, BlobCache& cache, const RunSettings& settings, v1::Lease lease)
     : server_(server), cache_(cache), settings_(settings), lease_(std::move(lease)) {}
 
-void JobRun::Run() {
+bool JobRun::Run() {
   spdlog::info("{}: attempt {} starts", job(), lease_.job().attempt());
   const absl::Time deadline = absl::Now() + DeadlineOf(lease_.job().spec());
   LeaseKeeper keeper(server_, lease_.token(), settings_.heartbeat_interval, deadline, stop_, [this] { StopTraining(); });
-  Report(Work(keeper, deadline));
+  const absl::StatusOr<Outcome> outcome = Work(keeper, deadline);
+  Report(outcome);
+  if (stop_.reason() != StopReason::kNone) return false;
+  return !outcome.ok() || (outcome->error && outcome->error->reason() == "DISK_FULL");
 }
 
 void JobRun::StopTraining() {

@@ -44,8 +44,8 @@ class JobRun {
   JobRun(ServerConnection& server, BlobCache& cache, const RunSettings& settings, v1::Lease lease);
 
   /// Does the job and tells the server the outcome: succeeded, failed or cancelled; gives the lease back on shutdown;
-  /// keeps silent once the lease is lost.
-  void Run();
+  /// keeps silent once the lease is lost. Returns whether it failed by what may be this host's trouble, like a full disk.
+  bool Run();
 
   /// The signal that ends the run early.
   JobStop& stop() { return stop_; }

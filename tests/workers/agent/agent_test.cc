@@ -10,6 +10,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -186,6 +187,33 @@ TEST_F(AgentTest, AJobWhoseCheckpointIsGoneOrDamagedStartsAnew) {
     ASSERT_TRUE(service_.finished[i].has_succeeded()) << service_.finished[i].DebugString();
     EXPECT_EQ(service_.finished[i].succeeded().artifacts(0).blob(), "blobs/" + Sha256Hex(files[i])) << i;
   }
+}
+
+TEST_F(AgentTest, AHostThatFailsItsJobsTakesThemMoreAndMoreSlowly) {
+  for (const char* id : {"1", "2", "3", "4", "5"}) AddJob(id);
+  StartAgent("disk_full");
+  const absl::Time start = absl::Now();
+  ASSERT_TRUE(service_.Await([&] { return service_.finished.size() == 3; }));
+  // Rests of half to all of 1 s and of 2 s.
+  EXPECT_GE(absl::Now() - start, absl::Seconds(1.5));
+  EXPECT_EQ(service_.finished[0].failed().reason(), "DISK_FULL");
+  // The third is of 2 s at least, and a shutdown ends it.
+  const absl::Time stop = absl::Now();
+  StopAgent();
+  EXPECT_LT(absl::Now() - stop, absl::Seconds(1.5));
+  EXPECT_EQ(service_.finished.size(), 3u);
+}
+
+TEST_F(AgentTest, AHostWithoutAFolderForItsJobsTakesThemSlowlyUntilItHasOne) {
+  const std::string in_the_way = folder_ / "jobs";
+  std::ofstream(in_the_way) << "no folder";
+  for (const char* id : {"1", "2", "3"}) AddJob(id);
+  StartAgent("succeed");
+  ASSERT_TRUE(service_.Await([&] { return service_.finished.size() == 1; }));
+  EXPECT_EQ(service_.finished[0].failed().reason(), "INTERNAL");
+  std::filesystem::remove(in_the_way);
+  ASSERT_TRUE(service_.Await([&] { return service_.finished.size() == 3; }));
+  EXPECT_TRUE(service_.finished[1].has_succeeded() && service_.finished[2].has_succeeded());
 }
 
 TEST_F(AgentTest, OutOfMemoryHasItsOwnReason) {

@@ -77,6 +77,9 @@ if mode == "succeed":
 elif mode == "error":
     error("BAD_DATA", "eval_data: y must be in [0, 2): 7")
     sys.exit(1)
+elif mode == "disk_full":
+    error("DISK_FULL", "file must be writable: No space left on device: path=output/report.json")
+    sys.exit(1)
 elif mode == "gate_failed":
     write("output/report.json", "{why}")
     error("GATE_FAILED", "it lost too much", "report.json")

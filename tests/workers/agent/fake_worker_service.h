@@ -83,10 +83,10 @@ class FakeWorkerService : public v1::WorkerService::Service {
     return grpc::Status::OK;
   }
 
-  /// Waits until `condition` holds of this service, at most 20 s; returns whether it does.
-  bool Await(std::function<bool()> condition) {
+  /// Waits until `condition` holds of this service; returns whether it does.
+  bool Await(std::function<bool()> condition, absl::Duration timeout = absl::Seconds(20)) {
     absl::MutexLock lock(&mutex_);
-    return mutex_.AwaitWithTimeout(absl::Condition(&condition, &std::function<bool()>::operator()), absl::Seconds(20));
+    return mutex_.AwaitWithTimeout(absl::Condition(&condition, &std::function<bool()>::operator()), timeout);
   }
   void Set(std::function<void()> change) {
     absl::MutexLock lock(&mutex_);
