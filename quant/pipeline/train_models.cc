@@ -2,6 +2,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -24,6 +25,8 @@ namespace {
 
 // A checkpoint stays until the next but one is written.
 constexpr int64_t kKeptCheckpoints = 3;
+// Longer than this a training does not go on without a checkpoint.
+constexpr std::chrono::minutes kLongestUnsaved(2);
 // Share of the training stage that its last evaluation takes in the progress.
 constexpr double kStepsShare = 0.97;
 
@@ -166,7 +169,15 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
     metrics.Add(absl::StrCat("eval/", state.report.metric_name), step, result.accuracy.share());
     return result.accuracy.share();
   };
-  hooks.on_checkpoint = role.on_checkpoint;
+  auto last_checkpoint = std::chrono::steady_clock::now();
+  if (role.on_checkpoint) {
+    hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
+      const absl::Status status = role.on_checkpoint(checkpoint, step);
+      last_checkpoint = std::chrono::steady_clock::now();
+      return status;
+    };
+    hooks.checkpoint_due = [&] { return std::chrono::steady_clock::now() - last_checkpoint >= kLongestUnsaved; };
+  }
   const absl::Time last_time = absl::Now() + (LastTrainingTime(state) - absl::Now()) * role.share_of_time;
   hooks.end_reason = [&state, last_time]() -> std::string {
     const int32_t seconds = state.config.training().max_seconds();

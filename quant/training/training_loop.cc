@@ -7,7 +7,9 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "quant/guard.h"
 #include "quant/training/schedule.h"
@@ -23,6 +25,8 @@ constexpr double kNegligibleLoss = 0.05;
 // Of the running statistics of BatchNormalization.
 constexpr double kStatisticsMomentum = 0.1;
 constexpr char kBestPrefix[] = "best/";
+// The way back, in a checkpoint that is another.
+constexpr char kGoodPrefix[] = "good/";
 
 at::Tensor Scalar(double value) { return at::full({1}, value, at::kDouble); }
 at::Tensor Whole(int64_t value) { return at::full({1}, value, at::kLong); }
@@ -197,6 +201,10 @@ absl::Status TrainingLoop::Restore(const Checkpoint& checkpoint) {
     best.emplace(name, found->second);
   }
   if (!best.empty() && best.size() != results.size()) return refuse("its best");
+  Checkpoint good;
+  for (const auto& [name, tensor] : checkpoint) {
+    if (absl::StartsWith(name, kGoodPrefix)) good.emplace(absl::StripPrefix(name, kGoodPrefix), tensor);
+  }
   c10::NoGradGuard no_grad;
   for (auto& [name, tensor] : live) tensor.copy_(checkpoint.at(name));
   step_ = step;
@@ -213,6 +221,7 @@ absl::Status TrainingLoop::Restore(const Checkpoint& checkpoint) {
   history.Load(checkpoint);
   history_ = std::move(history);
   loss_watch_.Reset(history_.steps);
+  last_good_ = good.empty() ? checkpoint : std::move(good);
   return absl::OkStatus();
 }
 
@@ -382,9 +391,16 @@ bool TrainingLoop::EndsEarly(const TrainingHooks& hooks) {
 
 absl::Status TrainingLoop::MaybeCheckpoint(const TrainingHooks& hooks) {
   // A checkpoint in the middle of an explosion would be no way back.
-  if (step_ % task_.config.checkpoint_every() != 0 || loss_watch_.suspicious()) return absl::OkStatus();
-  last_good_ = Snapshot();
-  return hooks.on_checkpoint ? hooks.on_checkpoint(last_good_, step_) : absl::OkStatus();
+  if (loss_watch_.suspicious()) return absl::OkStatus();
+  if (step_ % task_.config.checkpoint_every() == 0) {
+    last_good_ = Snapshot();
+    return hooks.on_checkpoint ? hooks.on_checkpoint(last_good_, step_) : absl::OkStatus();
+  }
+  if (!hooks.on_checkpoint || !hooks.checkpoint_due || !hooks.checkpoint_due()) return absl::OkStatus();
+  // The way back stays where it is and goes along, so that a resumed training goes back to the same step.
+  Checkpoint checkpoint = Snapshot();
+  for (const auto& [name, tensor] : last_good_) checkpoint.emplace(absl::StrCat(kGoodPrefix, name), tensor);
+  return hooks.on_checkpoint(checkpoint, step_);
 }
 
 // With momentum 1 / i the statistics are the mean over the batches.
@@ -425,7 +441,7 @@ absl::StatusOr<TrainingHistory> TrainingLoop::Run(const TrainingHooks& hooks) {
   const int64_t steps = config.steps();
   const int64_t alpha_interval = std::max<int64_t>(1, steps / kAlphaPoints);
   if (history_.alphas.empty()) RecordAlphas();
-  last_good_ = Snapshot();
+  if (last_good_.empty()) last_good_ = Snapshot();
   while (step_ < steps) {
     PACTORY_ASSIGN_OR_RETURN(const StepRecord record, Step(hooks));
     if (std::isfinite(record.loss)) loss_watch_.Add(record.loss);

@@ -50,8 +50,10 @@ struct TrainingHooks {
   std::function<void(const QuantizerRecord&)> on_record;
   /// Every `evaluate_every` steps and after the last; returns the accuracy.
   std::function<absl::StatusOr<double>(int64_t step)> evaluate;
-  /// Every `checkpoint_every` steps and not after the last.
+  /// Every `checkpoint_every` steps, between them where `checkpoint_due` says so, and not after the last.
   std::function<absl::Status(const Checkpoint&, int64_t step)> on_checkpoint;
+  /// Asked after each step that is none of those. When a checkpoint is due changes nothing of the training.
+  std::function<bool()> checkpoint_due;
   /// Asked after each step: why training is to end now, with what there is; "" while it may go on.
   std::function<std::string()> end_reason;
 };
@@ -129,6 +131,7 @@ class TrainingLoop {
   double rate_factor_ = 1;
   // Learned values that a rollback left as they were, in the order of alpha_names.
   std::vector<bool> held_;
+  // The way back: after a multiple of `checkpoint_every` steps, or the start.
   Checkpoint last_good_;
   // The result with the best evaluation so far; empty before the first.
   Checkpoint best_;

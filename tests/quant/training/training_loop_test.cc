@@ -199,6 +199,45 @@ TEST(TrainingLoopTest, OneBadBatchRollsBackHalvesTheRateAndGoesOn) {
   EXPECT_TRUE(std::isfinite(fixture.Run(at::randn({4, 6})).sum().item<float>()));
 }
 
+// One bad batch makes each training go back: to the step that both know, not to that of the checkpoint.
+TEST(TrainingLoopTest, WhenCheckpointsAreDueChangesNothingAndAnyOfThemResumesToTheLastBit) {
+  const auto batches = [] {
+    return [bad_came = false](int64_t step) mutable {
+      auto batch = BatchOf(step);
+      if (step == 36 && !std::exchange(bad_came, true)) batch->inputs[0].fill_(std::numeric_limits<float>::quiet_NaN());
+      return batch;
+    };
+  };
+  const at::Tensor x = at::randn({9, 6});
+  Fixture plain, due;
+  const auto expected = TrainingLoop(*plain.model, plain.task, batches()).Run({});
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  ASSERT_EQ(expected->rollbacks, 1);
+  std::map<int64_t, Checkpoint> written;
+  TrainingHooks hooks;
+  hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
+    written.try_emplace(step, *ParseCheckpoint(SerializeCheckpoint(checkpoint)));
+    return absl::OkStatus();
+  };
+  hooks.checkpoint_due = [asked = 0]() mutable { return ++asked % 7 == 0; };
+  ASSERT_TRUE(TrainingLoop(*due.model, due.task, batches()).Run(hooks).ok());
+  EXPECT_TRUE(at::equal(plain.Run(x), due.Run(x)));
+  // Nine of ten steps are asked about; steps 31 to 36 twice.
+  std::vector<int64_t> steps;
+  for (const auto& [step, checkpoint] : written) steps.push_back(step);
+  EXPECT_EQ(steps, (std::vector<int64_t>{7, 10, 15, 20, 23, 30, 31, 32, 39, 40, 47, 50, 55}));
+  for (const int64_t step : {7, 23, 30, 31, 39, 47}) {
+    Fixture resumed;
+    TrainingLoop loop(*resumed.model, resumed.task, batches());
+    ASSERT_TRUE(loop.Restore(written.at(step)).ok()) << step;
+    const auto history = loop.Run({});
+    ASSERT_TRUE(history.ok()) << history.status();
+    EXPECT_EQ(history->rollbacks, 1) << step;
+    if (step < 36) EXPECT_EQ(history->warnings, expected->warnings) << step;
+    EXPECT_TRUE(at::equal(plain.Run(x), resumed.Run(x))) << step;
+  }
+}
+
 TEST(TrainingLoopTest, EndlessDivergenceIsAnErrorThatSaysWhatToDo) {
   Fixture fixture;
   TrainingLoop loop(*fixture.model, fixture.task, [](int64_t step) {
