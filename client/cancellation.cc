@@ -1,8 +1,11 @@
 #include "client/cancellation.h"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 
 namespace pactory {
@@ -28,9 +31,16 @@ bool Cancellation::cancelled() const {
 }
 
 bool Cancellation::WaitFor(absl::Duration timeout) const {
-  absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), timeout);
-  return cancelled_;
+  // Not the mutex: its waits end at a time of the system's clock, and one that is set back would stretch them by as much.
+  constexpr absl::Duration kLongestPoll = absl::Minutes(1);
+  const auto start = std::chrono::steady_clock::now();
+  while (!cancelled()) {
+    const absl::Duration left = timeout - absl::FromChrono(std::chrono::steady_clock::now() - start);
+    if (left <= absl::ZeroDuration()) return false;
+    pollfd cancel = {fd_, POLLIN, 0};
+    poll(&cancel, 1, static_cast<int>(absl::ToInt64Milliseconds(std::min(left, kLongestPoll))) + 1);
+  }
+  return true;
 }
 
 Cancellation::Scope::Scope(Cancellation& cancellation, grpc::ClientContext& context)

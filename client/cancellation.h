@@ -24,7 +24,7 @@ class Cancellation {
 
   bool cancelled() const;
 
-  /// Waits for the cancel, at most `timeout`. Returns whether it came.
+  /// Waits for the cancel, at most `timeout` by the monotonic clock. Returns whether it came.
   bool WaitFor(absl::Duration timeout) const;
 
   /// A descriptor that poll() finds readable once cancelled. Owned by this object.

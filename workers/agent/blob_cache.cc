@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <vector>
 
@@ -46,7 +47,7 @@ std::vector<CachedFile> FilesOf(const std::string& folder) {
 
 BlobCache::Pin::~Pin() {
   if (cache_ == nullptr) return;
-  absl::MutexLock lock(&cache_->mutex_);
+  const std::lock_guard lock(cache_->mutex_);
   const auto use = cache_->uses_.find(name_);
   if (--use->second.pins == 0 && !use->second.busy) cache_->uses_.erase(use);
 }
@@ -62,11 +63,11 @@ absl::StatusOr<std::unique_ptr<BlobCache>> BlobCache::Open(const std::string& fo
 }
 
 absl::Status BlobCache::Claim(const std::string& name, const Cancellation& cancellation) {
-  absl::MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   Use& use = uses_[name];
   ++use.pins;  // keeps the entry while waiting
   // The other thread's end wakes this one; the limit is there for a cancel of this thread's own job.
-  while (!mutex_.AwaitWithTimeout(absl::Condition(+[](Use* u) { return !u->busy; }, &use), absl::Milliseconds(200))) {
+  while (!freed_.wait_for(lock, std::chrono::milliseconds(200), [&use] { return !use.busy; })) {
     if (cancellation.cancelled()) {
       --use.pins;
       return absl::CancelledError("download cancelled");
@@ -87,7 +88,7 @@ absl::StatusOr<BlobCache::Pin> BlobCache::Fetch(const BlobTransfer& transfer, co
     std::error_code ignored;
     fs::remove(pin.path(), ignored);
     {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       MakeRoom(blob.size_bytes());
     }
     status = DownloadBlob(transfer, blob.blob(), pin.path());
@@ -99,8 +100,11 @@ absl::StatusOr<BlobCache::Pin> BlobCache::Fetch(const BlobTransfer& transfer, co
     times[1] = times[0];
     utimensat(AT_FDCWD, pin.path().c_str(), times, 0);
   }
-  absl::MutexLock lock(&mutex_);
-  uses_[name].busy = false;
+  {
+    const std::lock_guard lock(mutex_);
+    uses_[name].busy = false;
+  }
+  freed_.notify_all();
   if (!status.ok()) return status;
   return pin;
 }

@@ -1,14 +1,14 @@
 // Blobs on the worker's disk: fetched once, verified at every use, least recently used out. Used by runs. Thread-safe.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "client/blob_transfer.h"
 #include "pactory/v1/worker.pb.h"
 
@@ -41,7 +41,8 @@ class BlobCache {
 
  private:
   BlobCache(std::string folder, int64_t limit_bytes) : folder_(std::move(folder)), limit_bytes_(limit_bytes) {}
-  void MakeRoom(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Requires: the mutex is held.
+  void MakeRoom(int64_t bytes);
   // Only one thread at a time works on a blob's file.
   absl::Status Claim(const std::string& name, const Cancellation& cancellation);
 
@@ -52,8 +53,11 @@ class BlobCache {
 
   const std::string folder_;
   const int64_t limit_bytes_;
-  absl::Mutex mutex_;
-  std::map<std::string, Use> uses_ ABSL_GUARDED_BY(mutex_);
+  // absl's mutex and its waits go by the system's clock.
+  std::mutex mutex_;
+  std::condition_variable freed_;
+  // Under the mutex.
+  std::map<std::string, Use> uses_;
 };
 
 }  // namespace pactory

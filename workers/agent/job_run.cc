@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <utility>
@@ -57,9 +58,9 @@ JobRun::JobRun(ServerConnection& server, BlobCache& cache, const RunSettings& se
 
 bool JobRun::Run() {
   spdlog::info("{}: attempt {} starts", job(), lease_.job().attempt());
-  const absl::Time deadline = absl::Now() + DeadlineOf(lease_.job().spec());
-  LeaseKeeper keeper(server_, lease_.token(), settings_.heartbeat_interval, deadline, stop_, [this] { StopTraining(); });
-  const absl::StatusOr<Outcome> outcome = Work(keeper, deadline);
+  const absl::Duration time_limit = DeadlineOf(lease_.job().spec());
+  LeaseKeeper keeper(server_, lease_.token(), settings_.heartbeat_interval, time_limit, stop_, [this] { StopTraining(); });
+  const absl::StatusOr<Outcome> outcome = Work(keeper, absl::Now() + time_limit);
   Report(outcome);
   if (stop_.reason() != StopReason::kNone) return false;
   return !outcome.ok() || (outcome->error && outcome->error->reason() == "DISK_FULL");
@@ -291,7 +292,7 @@ void JobRun::Report(const absl::StatusOr<Outcome>& outcome) {
 void JobRun::Finish(v1::FinishJobRequest request) {
   Cancellation none;
   Backoff backoff;
-  const absl::Time start = absl::Now();
+  const auto start = std::chrono::steady_clock::now();
   while (true) {
     const bool shutdown = stop_.reason() == StopReason::kShutdown;
     const absl::Status status = server_.FinishJob(request, shutdown ? kShutdownCall : kFinishCall, none);
@@ -319,7 +320,7 @@ void JobRun::Finish(v1::FinishJobRequest request) {
       }
       // The job's end matters more than its report.
       request.clear_failed_artifacts();
-    } else if (!IsTransient(status) && absl::Now() - start > kFinishPatience) {
+    } else if (!IsTransient(status) && absl::FromChrono(std::chrono::steady_clock::now() - start) > kFinishPatience) {
       return;
     }
     // Only a shutdown shortens the wait: the signal may have been given long before, by a cancel.

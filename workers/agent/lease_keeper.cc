@@ -3,53 +3,60 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "client/rpc_status.h"
 
 namespace pactory {
 
-LeaseKeeper::LeaseKeeper(ServerConnection& server, v1::LeaseToken lease, absl::Duration interval, absl::Time deadline,
+LeaseKeeper::LeaseKeeper(ServerConnection& server, v1::LeaseToken lease, absl::Duration interval, absl::Duration time_limit,
                          JobStop& stop, std::function<void()> on_stop_training)
     : server_(server),
       lease_(std::move(lease)),
       interval_(interval),
-      deadline_(deadline),
+      time_limit_(time_limit),
       stop_(stop),
       on_stop_training_(std::move(on_stop_training)),
       thread_([this] { Run(); }) {}
 
 LeaseKeeper::~LeaseKeeper() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     closing_ = true;
   }
+  changed_.notify_one();
   closed_.Cancel();
   thread_.join();
 }
 
 void LeaseKeeper::SetProgress(const v1::Progress& progress) {
-  absl::MutexLock lock(&mutex_);
-  new_stage_ = new_stage_ || progress.stage() != progress_.stage();
-  progress_ = progress;
+  {
+    const std::lock_guard lock(mutex_);
+    new_stage_ = new_stage_ || progress.stage() != progress_.stage();
+    progress_ = progress;
+  }
+  changed_.notify_one();
 }
 
 void LeaseKeeper::Run() {
-  absl::Time next_beat = absl::Now();
+  const auto start = std::chrono::steady_clock::now();
+  const auto elapsed = [start] { return absl::FromChrono(std::chrono::steady_clock::now() - start); };
+  absl::Duration next_beat;
   while (true) {
-    const absl::Time now = absl::Now();
-    if (now >= deadline_) stop_.Request(StopReason::kDeadline);
+    const absl::Duration now = elapsed();
+    if (now >= time_limit_) stop_.Request(StopReason::kDeadline);
     if (now >= next_beat) {
       Beat();
       // After a failure the next beat comes soon, so that a server back from a restart hears of the run early.
       next_beat = now + (server_away_ ? std::min(interval_, absl::Seconds(2)) : interval_);
     }
-    absl::Time wake = next_beat;
-    if (deadline_ > absl::Now()) wake = std::min(wake, deadline_);
-    absl::MutexLock lock(&mutex_);
-    mutex_.AwaitWithDeadline(absl::Condition(this, &LeaseKeeper::ShallWake), wake);
+    absl::Duration wake = next_beat;
+    if (time_limit_ > elapsed()) wake = std::min(wake, time_limit_);
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, absl::ToChronoNanoseconds(wake - elapsed()), [this] { return closing_ || new_stage_; });
     if (closing_) return;
-    if (new_stage_ && !server_away_) next_beat = absl::Now();
+    if (new_stage_ && !server_away_) next_beat = elapsed();
     new_stage_ = false;
   }
 }
@@ -58,7 +65,7 @@ void LeaseKeeper::Beat() {
   v1::HeartbeatRequest request;
   *request.mutable_lease() = lease_;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     *request.mutable_progress() = progress_;
   }
   const auto response = server_.Heartbeat(request, std::max(interval_, absl::Seconds(2)), closed_);

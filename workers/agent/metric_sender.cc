@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <utility>
 
 #include "client/retry.h"
@@ -22,27 +23,30 @@ MetricSender::MetricSender(ServerConnection& server, v1::LeaseToken lease, JobSt
 
 MetricSender::~MetricSender() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     closing_ = true;
   }
+  changed_.notify_all();
   closed_.Cancel();
   thread_.join();
 }
 
 void MetricSender::Add(const v1::MetricBatch& batch) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (ended_) return;
   for (const v1::Metric& metric : batch.metrics()) waiting_.push_back(metric);
   while (waiting_.size() > kMaxWaiting) {
     waiting_.pop_front();
     ++dropped_;
   }
+  changed_.notify_all();
 }
 
 void MetricSender::Drain() {
-  absl::MutexLock lock(&mutex_);
+  const auto is_empty = [this] { return ended_ || (waiting_.empty() && !sending_); };
+  std::unique_lock lock(mutex_);
   // A stop does not wake this wait by itself; metrics of a run that is to stop are not waited for.
-  while (!mutex_.AwaitWithTimeout(absl::Condition(this, &MetricSender::IsEmpty), absl::Milliseconds(200))) {
+  while (!changed_.wait_for(lock, std::chrono::milliseconds(200), is_empty)) {
     if (stop_.signal().cancelled()) return;
   }
 }
@@ -52,8 +56,8 @@ void MetricSender::Run() {
   *request.mutable_lease() = lease_;
   for (int64_t batch = 1;; ++batch) {
     {
-      absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(this, &MetricSender::HasWork));
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return closing_ || !waiting_.empty(); });
       if (closing_) return;
       sending_ = true;
       if (dropped_ > 0)
@@ -64,7 +68,7 @@ void MetricSender::Run() {
     request.set_batch(batch);
     request.clear_metrics();
     {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       while (!waiting_.empty() && static_cast<size_t>(request.metrics_size()) < kBatchSize) {
         *request.add_metrics() = std::move(waiting_.front());
         waiting_.pop_front();
@@ -76,12 +80,11 @@ void MetricSender::Run() {
     if (!status.ok() && !closed_.cancelled()) {
       spdlog::warn("{}: a batch of metrics was refused: {}", lease_.job(), status.ToString());
     }
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     sending_ = false;
-    if (IsLeaseLost(status) || closing_) {
-      ended_ = true;
-      return;
-    }
+    ended_ = IsLeaseLost(status) || closing_;
+    changed_.notify_all();
+    if (ended_) return;
   }
 }
 

@@ -2,12 +2,12 @@
 // by runs. Thread-safe.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <mutex>
 #include <thread>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "pactory/v1/job.pb.h"
 #include "pactory/v1/trainer.pb.h"
 #include "workers/agent/job_stop.h"
@@ -31,20 +31,21 @@ class MetricSender {
 
  private:
   void Run();
-  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_ || !waiting_.empty(); }
-  bool IsEmpty() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || (waiting_.empty() && !sending_); }
 
   ServerConnection& server_;
   const v1::LeaseToken lease_;
   JobStop& stop_;
   // Ends waits and calls of the sending thread alone.
   Cancellation closed_;
-  absl::Mutex mutex_;
-  std::deque<v1::Metric> waiting_ ABSL_GUARDED_BY(mutex_);
-  int64_t dropped_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool sending_ ABSL_GUARDED_BY(mutex_) = false;
-  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  // absl's mutex and its waits go by the system's clock.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // Under the mutex.
+  std::deque<v1::Metric> waiting_;
+  int64_t dropped_ = 0;
+  bool sending_ = false;
+  bool closing_ = false;
+  bool ended_ = false;
   std::thread thread_;
 };
 

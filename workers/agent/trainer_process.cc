@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -134,12 +135,13 @@ TrainerProcess::~TrainerProcess() {
 }
 
 bool TrainerProcess::Exited(absl::Duration timeout, int stop_fd) const {
-  const absl::Time deadline = absl::Now() + timeout;
+  const auto start = std::chrono::steady_clock::now();
   while (true) {
     pollfd fds[2] = {{pid_fd_, POLLIN, 0}, {stop_fd, POLLIN, 0}};
     int milliseconds = -1;
     if (timeout != absl::InfiniteDuration()) {
-      milliseconds = static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(deadline - absl::Now())));
+      const absl::Duration left = timeout - absl::FromChrono(std::chrono::steady_clock::now() - start);
+      milliseconds = static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(left)));
     }
     if (poll(fds, stop_fd >= 0 ? 2 : 1, milliseconds) < 0 && errno == EINTR) continue;
     return (fds[0].revents & POLLIN) != 0;

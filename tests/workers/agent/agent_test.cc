@@ -19,6 +19,7 @@
 #include "tests/client/fake_blob_service.h"
 #include "tests/client/temporary_folder.h"
 #include "tests/workers/agent/fake_worker_service.h"
+#include "tests/workers/agent/stepped_clock.h"
 
 namespace pactory {
 namespace {
@@ -392,6 +393,17 @@ TEST_F(AgentTest, SlotsRunJobsAtTheSameTime) {
     }
     return training.size() == 2;
   }));
+}
+
+TEST_F(AgentTest, AClockThatIsSetBackStopsNoHeartbeat) {
+  AddJob();
+  const SteppedClock clock(absl::Minutes(5));
+  StartAgent("obedient");
+  ASSERT_TRUE(AwaitTraining());
+  const size_t beats = service_.heartbeats.size();
+  EXPECT_TRUE(service_.Await([&] { return service_.heartbeats.size() >= beats + 5; }));
+  EXPECT_FALSE(Cancellation().WaitFor(absl::Milliseconds(20)));
+  StopAgent();
 }
 
 TEST_F(AgentTest, RefusedTokenEndsTheAgent) {
