@@ -52,6 +52,23 @@ def test_killed_agent_takes_its_trainer_along_and_the_next_attempt_resumes(servi
     assert min(steps_of(service, running_job)) > 1, "the second attempt started from nothing"
 
 
+def test_another_worker_resumes_what_a_lost_one_began(service_with_two_workers, files):
+    service = service_with_two_workers
+    name = service.submit(files, "--set", "training.checkpoint_every=30", steps=STEPS)
+    service.wait_for_training(name, step=100)
+    lost = service.job(name)["worker"]
+    logs = [service.folder / "logs" / f"worker-{number}.log" for number in (1, 2)]
+    holder = next(number for number, log in enumerate(logs) if f"{name}: attempt 1 starts" in log.read_text())
+    wait_until(lambda: f"{name}: checkpoint of step" in logs[holder].read_text(), 60, "a checkpoint is stored")
+    service.kill(service.worker_pid(holder))
+    job = service.wait_for(name, "SUCCEEDED", seconds=400)
+    assert (job["attempt"], job["lost_attempts"]) == (2, 1)
+    assert f"{name}: attempt 2 starts" in logs[1 - holder].read_text()
+    assert_published_once(service, name)
+    assert min(steps_of(service, name)) > 30, "the second attempt started from nothing"
+    assert job["worker"] != lost
+
+
 def test_killed_server_costs_no_attempt(service, running_job):
     watcher = service.start("jobs", "watch", running_job)
     service.kill(service.server_pid())
