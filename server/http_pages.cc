@@ -4,7 +4,6 @@
 #include <httplib.h>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "server/listen_address.h"
 #include "server/prometheus_text.h"
@@ -14,14 +13,24 @@ namespace pactory {
 namespace {
 
 constexpr int kThreads = 4;
-constexpr absl::Duration kStatusMaxAge = absl::Seconds(1);
+
+// Of a large queue it takes longer to count the jobs than to say that the database is there.
+constexpr std::chrono::minutes kStatusGoodFor(1);
 
 constexpr char kText[] = "text/plain; charset=utf-8";
 
 }  // namespace
 
 HttpPages::HttpPages(const Parts& parts)
-    : parts_(parts), last_(absl::UnavailableError("not read yet")), server_(std::make_unique<httplib::Server>()) {}
+    : parts_(parts),
+      ready_(
+          [this]() -> absl::StatusOr<bool> {
+            PACTORY_RETURN_IF_ERROR(parts_.status_store->Ping());
+            return true;
+          },
+          {}),
+      status_([this] { return parts_.status->Read(""); }, {.good_for = kStatusGoodFor}),
+      server_(std::make_unique<httplib::Server>()) {}
 
 HttpPages::~HttpPages() {
   server_->stop();
@@ -51,7 +60,7 @@ void HttpPages::AddRoutes() {
   server_->Get("/healthz",
                [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", kText); });
   server_->Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
-    const bool ready = Status().ok();
+    const bool ready = Ready();
     response.status = ready ? 200 : 503;
     response.set_content(ready ? "ready\n" : "the database does not answer\n", kText);
   });
@@ -78,17 +87,15 @@ void HttpPages::AddRoutes() {
 }
 
 absl::StatusOr<v1::GetStatusResponse> HttpPages::Status() {
-  absl::MutexLock lock(&mutex_);
-  if (absl::Now() - read_time_ > kStatusMaxAge) {
-    last_ = parts_.status->Read("");
-    read_time_ = absl::Now();
-  }
-  return last_;
+  PACTORY_RETURN_IF_ERROR(ready_.Get().status());
+  return status_.Get();
 }
 
 std::string HttpPages::MetricsText() {
   std::string text;
-  AppendStatusMetrics(text, Status());
+  AppendGauge(text, "pactory_database_up", "Whether the database answers.", Ready() ? 1 : 0);
+  const auto status = Status();
+  if (status.ok()) AppendStatusMetrics(text, *status);
   AppendPoolMetrics(text, "metadata", parts_.database->Stats());
   AppendPoolMetrics(text, "blobs", parts_.chunks->Stats());
   AppendGauge(text, "pactory_executor_queue_length", "Calls that wait for a thread.", parts_.threads->QueueLength());

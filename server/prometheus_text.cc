@@ -10,22 +10,20 @@ void AppendGauge(std::string& text, absl::string_view name, absl::string_view he
   absl::StrAppend(&text, "# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n", name, " ", value, "\n");
 }
 
-void AppendStatusMetrics(std::string& text, const absl::StatusOr<v1::GetStatusResponse>& status) {
-  AppendGauge(text, "pactory_database_up", "Whether the database answers.", status.ok() ? 1 : 0);
-  if (!status.ok()) return;
+void AppendStatusMetrics(std::string& text, const v1::GetStatusResponse& status) {
   std::map<v1::Job::State, int64_t> counts;
   for (int state = v1::Job::PENDING; state <= v1::Job::State_MAX; ++state)
     counts[static_cast<v1::Job::State>(state)] = 0;
-  for (const v1::StateCount& count : status->jobs()) counts[count.state()] = count.count();
+  for (const v1::StateCount& count : status.jobs()) counts[count.state()] = count.count();
   absl::StrAppend(&text, "# HELP pactory_jobs Jobs by state.\n# TYPE pactory_jobs gauge\n");
   for (const auto& [state, count] : counts)
     absl::StrAppend(&text, "pactory_jobs{state=\"", v1::Job::State_Name(state), "\"} ", count, "\n");
-  AppendGauge(text, "pactory_queue_depth", "Jobs that wait for a worker.", status->queue_depth());
+  AppendGauge(text, "pactory_queue_depth", "Jobs that wait for a worker.", status.queue_depth());
   AppendGauge(text, "pactory_queue_oldest_age_seconds", "Age of the oldest waiting job.",
-              static_cast<double>(status->oldest_queued_age().seconds()));
-  AppendGauge(text, "pactory_workers", "Workers heard of in the last five minutes.", status->workers_size());
+              static_cast<double>(status.oldest_queued_age().seconds()));
+  AppendGauge(text, "pactory_workers", "Workers heard of in the last five minutes.", status.workers_size());
   AppendGauge(text, "pactory_uptime_seconds", "Time since the server started.",
-              static_cast<double>(status->uptime().seconds()));
+              static_cast<double>(status.uptime().seconds()));
 }
 
 void AppendPoolMetrics(std::string& text, absl::string_view pool, const PoolStats& stats) {

@@ -3,16 +3,14 @@
 
 #include <string>
 
-#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "pactory/v1/status.pb.h"
 #include "storage/pool.h"
 
 namespace pactory {
 
-/// Appends the jobs by state, the queue's depth and age, and the workers; only `pactory_database_up 0` where `status`
-/// is an error.
-void AppendStatusMetrics(std::string& text, const absl::StatusOr<v1::GetStatusResponse>& status);
+/// Appends the jobs by state, the queue's depth and age, and the workers.
+void AppendStatusMetrics(std::string& text, const v1::GetStatusResponse& status);
 
 /// Appends how busy a connection pool is.
 void AppendPoolMetrics(std::string& text, absl::string_view pool, const PoolStats& stats);

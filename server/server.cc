@@ -181,6 +181,7 @@ absl::Status Server::Parts::StartGrpc() {
 
 absl::Status Server::Parts::StartHttp() {
   PACTORY_ASSIGN_OR_RETURN(pages, HttpPages::Start({.status = &status,
+                                                    .status_store = &status_store,
                                                     .database = database.get(),
                                                     .chunks = &chunks,
                                                     .metrics = &metrics,

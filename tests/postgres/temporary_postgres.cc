@@ -1,12 +1,14 @@
 #include "tests/postgres/temporary_postgres.h"
 
 #include <libpq-fe.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <mutex>
 
@@ -102,6 +104,19 @@ void TemporaryPostgres::Start() {
 }
 
 void TemporaryPostgres::Stop() { Run(absl::StrCat("pg_ctl -D ", folder_, "/data -w -m immediate stop")); }
+
+void TemporaryPostgres::Freeze() { SignalAll(SIGSTOP); }
+
+void TemporaryPostgres::Thaw() { SignalAll(SIGCONT); }
+
+void TemporaryPostgres::SignalAll(int signal) const {
+  int postmaster = 0;
+  if (!(std::ifstream(folder_ + "/data/postmaster.pid") >> postmaster)) std::abort();
+  // First, so that it starts nothing meanwhile.
+  kill(postmaster, signal);
+  std::ifstream children(absl::StrCat("/proc/", postmaster, "/task/", postmaster, "/children"));
+  for (int child = 0; children >> child;) kill(child, signal);
+}
 
 int TemporaryPostgres::Run(const std::string& command) const {
   const std::string as_user = geteuid() == 0 ? "setpriv --reuid=postgres --regid=postgres --init-groups " : "";

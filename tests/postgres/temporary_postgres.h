@@ -22,6 +22,10 @@ class TemporaryPostgres {
   void Stop();
   void Start();
 
+  /// Has all processes of the cluster stand still, as a host does whose disk hangs, and go on.
+  void Freeze();
+  void Thaw();
+
   ~TemporaryPostgres();
 
  private:
@@ -29,6 +33,7 @@ class TemporaryPostgres {
   absl::Status Initialize();
   // Runs a program of PostgreSQL as a user who may: initdb and postgres refuse root.
   int Run(const std::string& command) const;
+  void SignalAll(int signal) const;
   std::string Url(const std::string& database) const;
 
   const std::string bin_dir_;

@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "absl/cleanup/cleanup.h"
 #include "gtest/gtest.h"
 #include "tests/postgres/temporary_postgres.h"
 #include "tests/server/server_fixture.h"
@@ -53,6 +54,30 @@ TEST_F(OutageTest, TheServerOutlivesADatabaseOutage) {
   v1::HeartbeatResponse answer;
   const grpc::Status kept = Call(&v1::WorkerService::Stub::Heartbeat, *workers_, worker_token_, beat, answer);
   EXPECT_TRUE(kept.ok()) << kept.error_message();
+}
+
+TEST_F(OutageTest, ADatabaseThatStandsStillIsToldWithinThreeSeconds) {
+  TemporaryPostgres& cluster = **TemporaryPostgres::Get();
+  EXPECT_EQ(HttpCode("/readyz"), 200);
+  cluster.Freeze();
+  const absl::Cleanup thaw = [&] { cluster.Thaw(); };
+  const auto still = std::chrono::steady_clock::now();
+  while (HttpCode("/readyz") != 503) ASSERT_LT(std::chrono::steady_clock::now() - still, std::chrono::seconds(3));
+  EXPECT_LT(std::chrono::steady_clock::now() - still, std::chrono::seconds(3));
+
+  // One read waits for the database; nobody waits for that one again.
+  const auto asked = std::chrono::steady_clock::now();
+  for (const char* page : {"/healthz", "/status", "/metrics"}) EXPECT_EQ(HttpCode(page), 200) << page;
+  EXPECT_EQ(HttpCode("/readyz"), 503);
+  EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(1));
+  httplib::Client client("http://" + server_->http_address());
+  const auto metrics = client.Get("/metrics");
+  ASSERT_TRUE(metrics);
+  EXPECT_NE(metrics->body.find("pactory_database_up 0\n"), std::string::npos) << metrics->body;
+
+  cluster.Thaw();
+  const auto back = std::chrono::steady_clock::now();
+  while (HttpCode("/readyz") != 200) ASSERT_LT(std::chrono::steady_clock::now() - back, std::chrono::seconds(5));
 }
 
 TEST_F(OutageTest, StoppingEndsWatchersAndPollsAtOnce) {
