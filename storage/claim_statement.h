@@ -28,7 +28,7 @@ inline constexpr char kClaimFirst[] = R"sql(
     w.job_memory_gib - (SELECT coalesce(sum(l.memory_gib), 0) FROM job_lease l WHERE l.worker_id = w.id) AS free_gib
   FROM worker w WHERE w.id = $1
 ), seen AS (
-  UPDATE worker SET last_seen_time = now() WHERE id = $1 AND last_seen_time < now() - interval '5 s'
+  UPDATE worker SET last_seen_time = now() WHERE id = $1 AND last_seen_time < now() - interval '30 s'
 ), fitting AS MATERIALIZED (
   SELECT line.*, s.mean_seconds AS charged
   FROM line CROSS JOIN me JOIN tenant_standing s ON s.tenant_id = line.tenant_id

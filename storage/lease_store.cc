@@ -30,7 +30,7 @@ LEFT JOIN blob cb ON cb.id = j.checkpoint_blob_id)sql";
 
 constexpr Statement kAnyReady = {"lease.any_ready", "SELECT 1 FROM job_ready WHERE ready_time <= now() LIMIT 1"};
 
-// The worker's time of last contact is written at most every 5 s: it is for people. The commit does not wait for the disk: a crash
+// The worker's time of last contact is written at most every 30 s: who reads it goes by minutes. The commit does not wait for the disk: a crash
 // of the database may take the last heartbeat back, and a lease outlasts two. Times are counted from when the lease's row was had.
 constexpr Statement kHeartbeat = {"lease.heartbeat", R"sql(
 WITH beat AS (
@@ -39,7 +39,7 @@ WITH beat AS (
   WHERE job_id = $1 AND fence = $2 RETURNING job_id, worker_id, preempted
 ), seen AS (
   UPDATE worker SET last_seen_time = now() FROM beat
-  WHERE worker.id = beat.worker_id AND worker.last_seen_time < now() - interval '5 s'
+  WHERE worker.id = beat.worker_id AND worker.last_seen_time < now() - interval '30 s'
 )
 SELECT job.state = 'CANCELLING', beat.preempted, job.stop_training, set_config('synchronous_commit', 'off', true)
 FROM beat JOIN job ON job.id = beat.job_id)sql"};

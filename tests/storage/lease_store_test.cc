@@ -105,6 +105,19 @@ TEST_F(LeaseStoreTest, EveryWriteUnderAStaleFenceIsRefused) {
   EXPECT_EQ(Sql("SELECT checkpoint_blob_id IS NULL FROM job"), "t");
 }
 
+TEST_F(LeaseStoreTest, AHeartbeatWritesItsWorkersRowOnceInHalfAMinute) {
+  NewJob();
+  const LeaseRef lease = Claim();
+  const std::string seen = "SELECT now() - last_seen_time < interval '15 s' FROM worker WHERE id = '" + worker_ + "'";
+  const auto seen_ago = [&](const std::string& ago) {
+    Sql("UPDATE worker SET last_seen_time = now() - interval '" + ago + "' WHERE id = '" + worker_ + "'");
+    EXPECT_TRUE(leases_->Heartbeat(lease, {}).ok());
+    return Sql(seen) == "t";
+  };
+  EXPECT_FALSE(seen_ago("20 s"));
+  EXPECT_TRUE(seen_ago("40 s"));
+}
+
 TEST_F(LeaseStoreTest, OnlyTheCommitOfAHeartbeatDoesNotWaitForTheDisk) {
   // A deferred trigger runs when its transaction commits.
   Sql("CREATE TABLE commits (number serial, waits text);"
