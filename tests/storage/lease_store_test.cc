@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/sha256.h"
 #include "gtest/gtest.h"
 #include "tests/storage/queue_fixture.h"
 
@@ -103,6 +104,31 @@ TEST_F(LeaseStoreTest, EveryWriteUnderAStaleFenceIsRefused) {
   EXPECT_EQ(Get(id).state(), v1::Job::RUNNING);
   EXPECT_EQ(Sql("SELECT count(*) FROM job_metric"), "0");
   EXPECT_EQ(Sql("SELECT checkpoint_blob_id IS NULL FROM job"), "t");
+}
+
+TEST_F(LeaseStoreTest, AnUploadUnderAStaleFenceIsNeverWhole) {
+  NewJob();
+  const LeaseRef lease = Claim();
+  BlobChunks chunks(database_->connection_string(), 1);
+  BlobStore blobs(database_.get(), &chunks);
+  const auto upload_all_but_the_end = [&](const std::optional<LeaseRef>& under) {
+    UploadSpec upload = {
+        .tenant_id = tenant_, .upload_id = NewUuid(), .sha256 = Sha256Hex("abc"), .size_bytes = 3, .lease = under};
+    EXPECT_TRUE(blobs.BeginUpload(upload).ok());
+    EXPECT_TRUE(
+        blobs.AppendChunk({.tenant_id = tenant_, .upload_id = upload.upload_id, .offset = 0, .lease = under}, "abc").ok());
+    return upload;
+  };
+  const UploadSpec first = upload_all_but_the_end(lease);
+  const UploadSpec second = upload_all_but_the_end(lease);
+  const UploadSpec users = upload_all_but_the_end(std::nullopt);
+  Expire(lease);
+  ASSERT_EQ(Reap(v1::Job::PENDING).size(), 1);
+  ExpectLost(blobs.FinishUpload(first, first.sha256), "the only one of its content");
+  EXPECT_TRUE(absl::IsNotFound(blobs.Find(tenant_, first.sha256).status()));
+  ASSERT_TRUE(blobs.FinishUpload(users, "").ok());
+  ExpectLost(blobs.FinishUpload(second, second.sha256), "one whose content is there meanwhile");
+  EXPECT_FALSE(blobs.GetUpload(tenant_, second.upload_id)->complete);
 }
 
 TEST_F(LeaseStoreTest, AHeartbeatWritesItsWorkersRowOnceInHalfAMinute) {
