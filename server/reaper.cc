@@ -14,7 +14,7 @@ Reaper::Reaper(const Parts& parts, absl::Duration every, absl::Duration preempt_
     : parts_(parts), every_(every), preempt_after_(preempt_after), thread_([this] { Run(); }) {}
 
 Reaper::~Reaper() {
-  stopping_.Notify();
+  stopping_.Set();
   thread_.join();
 }
 
@@ -23,14 +23,15 @@ void Reaper::Run() {
     const absl::Status scanned = Scan();
     scan_failed_ = !scanned.ok();
     if (!scanned.ok()) spdlog::warn("reaper: {}", std::string(scanned.message()));
-  } while (!stopping_.WaitForNotificationWithTimeout(every_));
+  } while (!stopping_.WaitFor(every_));
 }
 
 absl::Status Reaper::Scan() {
   // Also a scan in whose middle the process stands still counts from here.
-  const absl::Time begin = absl::Now();
+  const auto begin = std::chrono::steady_clock::now();
   // Heartbeats were lost where a scan failed, or where this process stood still for a good part of a term.
-  if (scan_failed_ || begin - last_scan_ > every_ + parts_.leases->term() / 4) {
+  if (scan_failed_ || !last_scan_.has_value() ||
+      absl::FromChrono(begin - *last_scan_) > every_ + parts_.leases->term() / 4) {
     PACTORY_RETURN_IF_ERROR(parts_.leases->ExtendAll());
     parts_.metrics->AddFreshTerm();
     spdlog::info("reaper: every lease was given a fresh term of {}", absl::FormatDuration(parts_.leases->term()));

@@ -1,14 +1,16 @@
 // Takes jobs back from lost workers and from attempts that show no progress, every few seconds, on a thread of its own; where
 // preemption is on, asks for the return of jobs that hold up more urgent ones.
 // After an outage, its own or the database's, it gives every lease one fresh term first: nobody could send a heartbeat
-// then. Thread-safe.
+// then. The same after a step of the database's clock, by which leases end too early. Thread-safe.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <thread>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "server/server_metrics.h"
+#include "server/stop_signal.h"
 #include "server/wakeups.h"
 #include "storage/lease_store.h"
 
@@ -36,9 +38,9 @@ class Reaper {
   const absl::Duration every_;
   const absl::Duration preempt_after_;
   // Of the last scan that the database answered; none yet counts as an outage.
-  absl::Time last_scan_ = absl::InfinitePast();
+  std::optional<std::chrono::steady_clock::time_point> last_scan_;
   bool scan_failed_ = false;
-  absl::Notification stopping_;
+  StopSignal stopping_;
   std::thread thread_;
 };
 

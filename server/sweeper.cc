@@ -11,12 +11,12 @@ Sweeper::Sweeper(RetentionStore* store, ServerMetrics* metrics, const RetentionS
     : store_(*store), metrics_(*metrics), settings_(settings), every_(every), thread_([this] { Run(); }) {}
 
 Sweeper::~Sweeper() {
-  stopping_.Notify();
+  stopping_.Set();
   thread_.join();
 }
 
 void Sweeper::Run() {
-  while (!stopping_.WaitForNotificationWithTimeout(every_)) {
+  while (!stopping_.WaitFor(every_)) {
     const auto report = store_.Sweep(settings_);
     if (!report.ok()) {
       spdlog::warn("sweep: {}", std::string(report.status().message()));

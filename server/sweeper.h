@@ -4,9 +4,9 @@
 
 #include <thread>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "server/server_metrics.h"
+#include "server/stop_signal.h"
 #include "storage/retention_store.h"
 
 namespace pactory {
@@ -23,7 +23,7 @@ class Sweeper {
   ServerMetrics& metrics_;
   const RetentionSettings settings_;
   const absl::Duration every_;
-  absl::Notification stopping_;
+  StopSignal stopping_;
   std::thread thread_;
 };
 

@@ -1,17 +1,18 @@
 #include "storage/lease_store.h"
 
 #include <pqxx/pqxx>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
 #include "storage/claim_statement.h"
 #include "storage/end_statement.h"
 #include "storage/job_rows.h"
+#include "storage/row_fields.h"
 #include "storage/statement.h"
 #include "storage/worker_store.h"
 
@@ -337,14 +338,28 @@ absl::StatusOr<FinishedJob> LeaseStore::End(const LeaseRef& lease, AttemptEnd en
   return finished;
 }
 
-absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap(absl::Time since) {
+absl::Status LeaseStore::CheckClocks(pqxx::transaction_base& transaction, SteadyClock::time_point since) {
+  // now() stands since the transaction began. Where it took long to come this far, heartbeats were not answered either.
+  const auto micros = transaction.exec1("SELECT " PACTORY_MICROS("clock_timestamp()"))[0].as<int64_t>();
+  const SteadyClock::time_point steady = SteadyClock::now();
+  const absl::Duration ahead = absl::Microseconds(micros) - absl::FromChrono(steady.time_since_epoch());
+  absl::MutexLock lock(&mutex_);
+  const absl::Duration step = ahead - std::exchange(clock_ahead_, ahead).value_or(ahead);
+  if (absl::FromChrono(steady - since) > term_ / 4) {
+    return absl::UnavailableError("the server or the database stood still");
+  }
+  if (step > term_ / 4) {
+    return absl::UnavailableError(absl::StrCat("the database's clock went ahead by ", absl::FormatDuration(step)));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap(SteadyClock::time_point since) {
   std::vector<ReapedJob> reaped;
   PACTORY_RETURN_IF_ERROR(
       database_.TransactRepeatable("lease.reap", [&](pqxx::transaction_base& transaction) -> absl::Status {
         reaped.clear();
-        // From here on now() stands. Where it took long to come this far, heartbeats were not answered either.
-        transaction.exec1("SELECT now()");
-        if (absl::Now() - since > term_ / 4) return absl::UnavailableError("the server or the database stood still");
+        PACTORY_RETURN_IF_ERROR(CheckClocks(transaction, since));
         for (const auto& row : transaction.exec_params(kReap, IntervalOf(term_))) {
           const LeaseRef lease = {row[8].as<std::string>(), row[9].as<int64_t>()};
           const AttemptEnd end = row[10].as<bool>()   ? AttemptEnd::kWorkerLost

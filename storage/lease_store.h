@@ -3,13 +3,14 @@
 // Only the database's clock decides what has expired. Used by WorkerService and the reaper. Thread-safe.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/clock.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "pactory/v1/worker.pb.h"
 #include "storage/attempt_end.h"
@@ -41,6 +42,8 @@ struct ReapedJob {
 /// The worker's side of the queue.
 class LeaseStore {
  public:
+  using SteadyClock = std::chrono::steady_clock;
+
   /// `term`: how long a lease lasts after a heartbeat. `retry_wait`: how long a job whose attempt failed waits for the
   /// second one; it doubles with each failure, and a random half of it is left out.
   LeaseStore(Database* database, absl::Duration term, absl::Duration retry_wait = absl::Seconds(10))
@@ -79,8 +82,8 @@ class LeaseStore {
 
   /// Takes back the jobs whose lease has expired, whose attempt shows no progress, or whose attempt is over its deadline
   /// by a whole lease term; at most 100. OutcomeOf says what becomes of them. UNAVAILABLE where it took so long from `since` on that
-  /// workers may have been heard of too late.
-  absl::StatusOr<std::vector<ReapedJob>> Reap(absl::Time since = absl::Now());
+  /// workers may have been heard of too late, or where the database's clock went ahead by a step since the last call.
+  absl::StatusOr<std::vector<ReapedJob>> Reap(SteadyClock::time_point since = SteadyClock::now());
 
   /// Asks for the return of running jobs whose tenant has a more urgent one that has waited for `waited`: at most one of each
   /// tenant at a time. Returns their ids; the workers hear of it with their next heartbeat.
@@ -90,11 +93,15 @@ class LeaseStore {
   absl::Status ExtendAll();
 
  private:
+  absl::Status CheckClocks(pqxx::transaction_base& transaction, SteadyClock::time_point since);
   absl::StatusOr<FinishedJob> End(const LeaseRef& lease, AttemptEnd end, const v1::FinishJobRequest& request);
 
   Database& database_;
   const absl::Duration term_;
   const absl::Duration retry_wait_;
+  absl::Mutex mutex_;
+  // How far the database's clock was ahead of this machine's steady one at the last scan.
+  std::optional<absl::Duration> clock_ahead_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace pactory

@@ -410,6 +410,64 @@ TEST_F(ShortLeaseTest, AnOutageOfTheDatabaseLongerThanTheLeaseCostsNoJob) {
   EXPECT_EQ(Get(job).lost_attempts(), 0);
 }
 
+// The database's functions of time are covered by ones whose clock can be set.
+TEST_F(ShortLeaseTest, AStepOfTheDatabasesClockCostsNoJob) {
+  Sql("CREATE TABLE clock_step (at timestamptz, by interval);"
+      "CREATE FUNCTION public.clock_of(true_time timestamptz) RETURNS timestamptz STABLE LANGUAGE sql AS "
+      "'SELECT true_time + coalesce((SELECT by FROM public.clock_step WHERE at <= true_time), interval ''0'')';"
+      "CREATE FUNCTION public.now() RETURNS timestamptz STABLE LANGUAGE sql AS "
+      "'SELECT public.clock_of(pg_catalog.now())';"
+      "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql AS "
+      "'SELECT public.clock_of(pg_catalog.clock_timestamp())';"
+      "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$");
+  StartServer();
+  const std::string job = NewJob(user_);
+  const v1::LeaseToken token = Lease(NewWorker()).lease().token();
+  // Within a transaction the clock must not step: each sees the row before it counts.
+  Sql("INSERT INTO clock_step VALUES (pg_catalog.clock_timestamp() + interval '500 ms', '5 minutes')");
+  v1::HeartbeatResponse beat;
+  const auto start = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - start < std::chrono::seconds(2)) {
+    const grpc::Status status = Heartbeat(token, beat);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+  EXPECT_EQ(Sql("SELECT lease_until > pg_catalog.now() + interval '4 minutes' FROM job_lease"), "t");
+  EXPECT_EQ(Get(job).lost_attempts(), 0);
+  // From then on a silent worker is noticed as ever.
+  EXPECT_EQ(Lease(NewWorker(), 20).lease().job().lost_attempts(), 1);
+}
+
+TEST_F(ShortLeaseTest, AnUrgentJobGetsThePlaceOfALessUrgentOneThatIsGivenBack) {
+  options_.preempt_after = absl::Milliseconds(200);
+  StartServer();
+  v1::CreateJobRequest request = JobRequest(user_);
+  v1::Job patient;
+  v1::Job urgent;
+  request.mutable_job()->mutable_spec()->set_priority(10);
+  ASSERT_TRUE(Call(&v1::JobService::Stub::CreateJob, *jobs_, user_, request, patient).ok());
+  const std::string worker = NewWorker();
+  const v1::LeaseToken token = Lease(worker).lease().token();
+  v1::HeartbeatResponse beat;
+  ASSERT_TRUE(Heartbeat(token, beat).ok());
+  EXPECT_FALSE(beat.release_requested());
+  request.mutable_job()->mutable_spec()->set_priority(0);
+  ASSERT_TRUE(Call(&v1::JobService::Stub::CreateJob, *jobs_, user_, request, urgent).ok());
+  const auto queued = std::chrono::steady_clock::now();
+  while (!beat.release_requested()) {
+    ASSERT_TRUE(Heartbeat(token, beat).ok());
+    ASSERT_LT(std::chrono::steady_clock::now() - queued, std::chrono::seconds(10));
+  }
+  EXPECT_GE(std::chrono::steady_clock::now() - queued, std::chrono::milliseconds(150));
+  v1::ReleaseJobRequest release;
+  *release.mutable_lease() = token;
+  v1::ReleaseJobResponse released;
+  ASSERT_TRUE(Call(&v1::WorkerService::Stub::ReleaseJob, *workers_, worker_token_, release, released).ok());
+  EXPECT_EQ(Lease(worker, 20).lease().job().name(), urgent.name());
+  const v1::Job given_back = Get(patient.name());
+  EXPECT_EQ(given_back.state(), v1::Job::PENDING);
+  EXPECT_EQ(given_back.lost_attempts() + given_back.failed_attempts(), 0);
+}
+
 TEST_F(ShortLeaseTest, ARestartOfTheServerCostsNoJob) {
   const std::string job = NewJob(user_);
   const v1::LeaseToken token = Lease(NewWorker()).lease().token();

@@ -254,7 +254,7 @@ TEST_F(LeaseStoreTest, AfterAnOutageEveryLeaseGetsAFreshTerm) {
 TEST_F(LeaseStoreTest, NothingIsTakenBackWhereAScanStoodStill) {
   NewJob();
   Expire(Claim());
-  EXPECT_EQ(leases_->Reap(absl::Now() - absl::Seconds(20)).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(leases_->Reap(LeaseStore::SteadyClock::now() - std::chrono::seconds(20)).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(leases_->Reap()->size(), 1);
 }
 
