@@ -1,5 +1,7 @@
 #include "storage/blob_store.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <pqxx/pqxx>
 
@@ -15,6 +17,11 @@ namespace {
 
 constexpr char kFindWhole[] = R"sql(
 UPDATE blob SET use_time = now() WHERE tenant_id = $1 AND sha256 = $2 AND complete_time IS NOT NULL
+RETURNING id, size_bytes)sql";
+
+// What is known to be damaged is sent again.
+constexpr char kFindSound[] = R"sql(
+UPDATE blob SET use_time = now() WHERE tenant_id = $1 AND sha256 = $2 AND complete_time IS NOT NULL AND NOT damaged
 RETURNING id, size_bytes)sql";
 
 constexpr char kFindUpload[] = R"sql(
@@ -36,14 +43,19 @@ WHERE id = (SELECT blob_id FROM blob_upload WHERE tenant_id = $1 AND upload_id =
 // Another upload of the same content was first: this one becomes a name of that blob.
 constexpr char kJoinWhole[] = R"sql(
 WITH whole AS (
-  SELECT id FROM blob WHERE tenant_id = $1 AND sha256 = $3 AND complete_time IS NOT NULL
+  SELECT id, damaged FROM blob WHERE tenant_id = $1 AND sha256 = $3 AND complete_time IS NOT NULL FOR UPDATE
 ), mine AS (
   SELECT blob_id FROM blob_upload WHERE tenant_id = $1 AND upload_id = $2
 ), joined AS (
   UPDATE blob_upload u SET blob_id = whole.id, update_time = now() FROM whole
-  WHERE u.tenant_id = $1 AND u.upload_id = $2 AND u.blob_id <> whole.id RETURNING whole.id
+  WHERE u.tenant_id = $1 AND u.upload_id = $2 AND u.blob_id <> whole.id RETURNING whole.id, whole.damaged
 )
-SELECT mine.blob_id FROM mine, joined)sql";
+SELECT mine.blob_id, joined.id, joined.damaged FROM mine, joined)sql";
+
+constexpr char kMarkDamaged[] = "UPDATE blob SET damaged = true WHERE id = $1 AND NOT damaged";
+constexpr char kDropChunks[] = "DELETE FROM blob_chunk WHERE blob_id = $1";
+constexpr char kMoveChunks[] = "UPDATE blob_chunk SET blob_id = $2 WHERE blob_id = $1";
+constexpr char kMarkSound[] = "UPDATE blob SET damaged = false WHERE id = $1";
 
 constexpr char kDropUpload[] =
     "DELETE FROM blob WHERE complete_time IS NULL AND id = (SELECT blob_id FROM blob_upload WHERE tenant_id = $1 AND "
@@ -98,7 +110,7 @@ absl::StatusOr<UploadState> BlobStore::BeginUpload(const UploadSpec& spec) {
   };
   const absl::Status begun =
       database_.TransactRepeatable("blob.begin_upload", [&](pqxx::transaction_base& transaction) -> absl::Status {
-        const pqxx::result whole = transaction.exec_params(kFindWhole, spec.tenant_id, spec.sha256);
+        const pqxx::result whole = transaction.exec_params(kFindSound, spec.tenant_id, spec.sha256);
         if (!whole.empty()) {
           state = {
               .blob_id = whole[0][0].as<std::string>(), .committed_size = whole[0][1].as<int64_t>(), .complete = true};
@@ -174,7 +186,16 @@ absl::Status BlobStore::FinishUpload(const UploadSpec& spec, const std::string& 
   return database_.TransactRepeatable("blob.join_whole", [&](pqxx::transaction_base& transaction) -> absl::Status {
     PACTORY_RETURN_IF_ERROR(hold_lease(transaction));
     const pqxx::result mine = transaction.exec_params(kJoinWhole, spec.tenant_id, spec.upload_id, spec.sha256);
-    if (!mine.empty()) transaction.exec_params0("DELETE FROM blob WHERE id = $1", mine[0][0].as<std::string>());
+    if (mine.empty()) return absl::OkStatus();
+    const auto from = mine[0][0].as<std::string>();
+    const auto whole = mine[0][1].as<std::string>();
+    if (mine[0][2].as<bool>()) {
+      transaction.exec_params0(kDropChunks, whole);
+      transaction.exec_params0(kMoveChunks, from, whole);
+      transaction.exec_params0(kMarkSound, whole);
+      spdlog::info("a damaged blob was mended by an upload of its content: blobs/{}", spec.sha256);
+    }
+    transaction.exec_params0("DELETE FROM blob WHERE id = $1", from);
     return absl::OkStatus();
   });
 }
@@ -194,11 +215,26 @@ absl::StatusOr<BlobInfo> BlobStore::Find(const std::string& tenant_id, const std
 
 absl::StatusOr<std::string> BlobStore::ReadSome(const BlobInfo& blob, int64_t offset, int64_t size) {
   if (offset < 0 || offset >= blob.size_bytes || size <= 0) return std::string();
-  PACTORY_ASSIGN_OR_RETURN(std::string chunk, chunks_.Read(blob.id, offset / kBlobChunkSize));
+  PACTORY_ASSIGN_OR_RETURN(std::string chunk, ReadChunk(blob, offset / kBlobChunkSize));
   const int64_t start = offset % kBlobChunkSize;
   if (start == 0 && size >= static_cast<int64_t>(chunk.size())) return chunk;
   if (start >= static_cast<int64_t>(chunk.size())) return std::string();
   return chunk.substr(start, size);
+}
+
+absl::StatusOr<std::string> BlobStore::ReadChunk(const BlobInfo& blob, int64_t index) {
+  absl::StatusOr<std::string> chunk = chunks_.Read(blob.id, index);
+  if (!absl::IsDataLoss(chunk.status())) return chunk;
+  spdlog::error("{}: blobs/{}", std::string(chunk.status().message()), blob.sha256);
+  // Where it can't be marked now, the next read does.
+  const absl::Status marked = database_.Query("blob.mark_damaged", [&](pqxx::transaction_base& statement) {
+    statement.exec_params0(kMarkDamaged, blob.id);
+    return absl::OkStatus();
+  });
+  if (!marked.ok()) spdlog::warn("a damaged blob could not be marked: {}", std::string(marked.message()));
+  return WithReason(absl::DataLossError(absl::StrCat(chunk.status().message(), "; upload the same file again to mend it: blobs/",
+                                                     blob.sha256)),
+                    ReasonOf(chunk.status()));
 }
 
 absl::StatusOr<std::string> BlobStore::ReadExactly(const BlobInfo& blob, int64_t offset, int64_t size) {

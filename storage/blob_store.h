@@ -43,7 +43,8 @@ class BlobStore {
  public:
   BlobStore(Database* database, BlobChunks* chunks) : database_(*database), chunks_(*chunks) {}
 
-  /// Starts an upload or finds it again. Where the tenant has the blob already, the state is complete.
+  /// Starts an upload or finds it again. Where the tenant has the blob already, the state is complete; not where it is known to be
+  /// damaged: the upload then mends it.
   /// INVALID_ARGUMENT where the upload was started with another digest or size.
   absl::StatusOr<UploadState> BeginUpload(const UploadSpec& spec);
 
@@ -64,7 +65,7 @@ class BlobStore {
   absl::StatusOr<BlobInfo> Find(const std::string& tenant_id, const std::string& sha256);
 
   /// Returns at most `size` bytes from `offset`, fewer where the chunk or the blob ends: never more than
-  /// kBlobChunkSize.
+  /// kBlobChunkSize. DATA_LOSS with reason `CHUNK_DAMAGED` where a stored checksum is wrong; the blob is marked as damaged then.
   absl::StatusOr<std::string> ReadSome(const BlobInfo& blob, int64_t offset, int64_t size);
 
   /// Returns exactly `size` bytes from `offset`. OUT_OF_RANGE where the blob is shorter.
@@ -77,6 +78,7 @@ class BlobStore {
   absl::StatusOr<int> CollectCheckpoints(absl::Duration age);
 
  private:
+  absl::StatusOr<std::string> ReadChunk(const BlobInfo& blob, int64_t index);
   absl::StatusOr<int> RemoveChosen(const char* chosen, absl::Duration age);
   absl::StatusOr<std::string> DigestOfChunks(const std::string& blob_id, int64_t size_bytes);
 

@@ -36,6 +36,8 @@ constexpr char kBlobsLeft[] =
     "SELECT count(*), coalesce(sum(size_bytes), 0) FROM blob b WHERE b.use_time < now() - $1::interval "
     "AND " PACTORY_UNREFERENCED;
 
+constexpr char kDamagedBlobs[] = "SELECT count(*), coalesce(min(sha256), '') FROM blob WHERE damaged";
+
 constexpr char kHotTables[] = R"sql(
 SELECT c.relname, coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0), pg_total_relation_size(c.oid)
 FROM pg_class c LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
@@ -109,6 +111,15 @@ Finding ExamineBlobs(pqxx::transaction_base& statement, const DoctorLimits& limi
                           count, mib, absl::FormatDuration(limits.unused_blobs))};
 }
 
+Finding ExamineDamage(pqxx::transaction_base& statement) {
+  const pqxx::row row = statement.exec_params1(kDamagedBlobs);
+  const auto count = row[0].as<int64_t>();
+  if (count == 0) return {"damaged_blobs", Level::kOk, 0, "no blob was found damaged"};
+  return {"damaged_blobs", Level::kProblem, static_cast<double>(count),
+          absl::StrCat(count, " blob(s) with a chunk whose checksum is wrong, like blobs/", row[1].as<std::string>(),
+                       ": look after the disk, and upload the same file again, which mends it")};
+}
+
 std::vector<Finding> ExamineHotTables(pqxx::transaction_base& statement, const DoctorLimits& limits) {
   std::vector<Finding> findings;
   for (const auto& row : statement.exec(kHotTables)) {
@@ -172,6 +183,7 @@ absl::StatusOr<std::vector<Finding>> DoctorStore::Examine(const DoctorLimits& li
     findings.push_back(ExamineShares(statement));
     findings.push_back(ExamineQueue(statement, limits));
     findings.push_back(ExamineBlobs(statement, limits));
+    findings.push_back(ExamineDamage(statement));
     for (Finding& finding : ExamineHotTables(statement, limits)) findings.push_back(std::move(finding));
     findings.push_back(ExamineTransactions(statement, limits));
     findings.push_back(ExamineConnections(statement));

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/sha256.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/postgres/test_database.h"
 
@@ -187,6 +188,34 @@ TEST_F(BlobStoreTest, ADamagedChunkIsNoticed) {
   Sql("UPDATE blob_chunk SET data = set_byte(data, 3, 1)");
   const auto read = blobs_->ReadExactly(*blobs_->Find(tenant_, sha256), 0, 5);
   EXPECT_TRUE(absl::IsDataLoss(read.status())) << read.status();
+  EXPECT_EQ(ReasonOf(read.status()), "CHUNK_DAMAGED");
+  EXPECT_THAT(std::string(read.status().message()), testing::HasSubstr("blobs/" + sha256));
+}
+
+TEST_F(BlobStoreTest, ADamagedBlobIsMendedByTheNextUploadOfItsContent) {
+  const std::string content = Bytes(2 * kBlobChunkSize + 12345);
+  const std::string sha256 = NewBlob(tenant_, content);
+  Sql("INSERT INTO model (tenant_id, display_name, blob_id, facts) SELECT tenant_id, 'm', id, '' FROM blob");
+  const BlobInfo blob = *blobs_->Find(tenant_, sha256);
+  Sql("UPDATE blob_chunk SET data = set_byte(data, 3, get_byte(data, 3) # 1) WHERE index = 1");
+  EXPECT_TRUE(blobs_->BeginUpload(SpecFor(content))->complete) << "nobody knows yet";
+  ASSERT_TRUE(absl::IsDataLoss(blobs_->ReadExactly(blob, 0, blob.size_bytes).status()));
+
+  // Two at a time: the second finds it mended.
+  const UploadSpec first = SpecFor(content);
+  const UploadSpec second = SpecFor(content);
+  for (const UploadSpec& upload : {first, second}) {
+    EXPECT_FALSE(blobs_->BeginUpload(upload)->complete);
+    Append(upload, content, 0, 3);
+  }
+  for (const UploadSpec& upload : {first, second}) {
+    ASSERT_TRUE(blobs_->FinishUpload(upload, "").ok());
+    EXPECT_EQ(blobs_->Find(tenant_, sha256)->id, blob.id) << "the model refers to it";
+    EXPECT_EQ(*blobs_->ReadExactly(blob, 0, blob.size_bytes), content);
+  }
+  EXPECT_EQ(Sql("SELECT count(*) FROM blob"), "1");
+  EXPECT_EQ(Sql("SELECT count(*) FROM blob_chunk"), "3");
+  EXPECT_TRUE(blobs_->BeginUpload(SpecFor(content))->complete);
 }
 
 TEST_F(BlobStoreTest, OnlyOldBlobsThatNothingRefersToAreCollected) {

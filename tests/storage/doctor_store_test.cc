@@ -31,7 +31,7 @@ TEST_F(DoctorTest, AQueueAtWorkIsWell) {
   Claim();
   const auto findings = DoctorStore(database_.get()).Examine({});
   ASSERT_TRUE(findings.ok()) << findings.status();
-  EXPECT_GE(findings->size(), 9);
+  EXPECT_GE(findings->size(), 10);
   for (const Finding& finding : *findings) EXPECT_EQ(finding.level, Level::kOk) << finding.check << ": " << finding.text;
 }
 
@@ -77,6 +77,17 @@ TEST_F(DoctorTest, BlobsThatTheSweepLeftAreAWarning) {
   Sql("UPDATE blob SET use_time = now() - interval '3 days'");
   EXPECT_EQ(Examine("unused_blobs").level, Level::kWarning);
   EXPECT_EQ(Examine("unused_blobs").value, 1) << "the model's and the dataset's are referred to";
+}
+
+TEST_F(DoctorTest, ADamagedBlobIsNamed) {
+  const std::string sha256 = NewBlob(tenant_, "rotten");
+  Sql("UPDATE blob_chunk SET data = set_byte(data, 3, 1)");
+  EXPECT_EQ(Examine("damaged_blobs").level, Level::kOk) << "nobody has read it";
+  BlobChunks chunks(database_->connection_string(), 1);
+  BlobStore blobs(database_.get(), &chunks);
+  EXPECT_FALSE(blobs.ReadExactly(*blobs.Find(tenant_, sha256), 0, 1).ok());
+  EXPECT_EQ(Examine("damaged_blobs").level, Level::kProblem);
+  EXPECT_THAT(Examine("damaged_blobs").text, HasSubstr(sha256));
 }
 
 TEST_F(DoctorTest, ATransactionHeldOpenIsNamedByItsPid) {
