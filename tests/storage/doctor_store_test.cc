@@ -90,6 +90,31 @@ TEST_F(DoctorTest, ADamagedBlobIsNamed) {
   EXPECT_THAT(Examine("damaged_blobs").text, HasSubstr(sha256));
 }
 
+TEST_F(DoctorTest, AWrongCountOfRunningJobsIsMendedByTheStatementThatIsNamed) {
+  NewJob();
+  Claim();
+  EXPECT_EQ(Examine("shares").level, Level::kOk);
+  Sql("UPDATE tenant_share SET running = running + 2");
+  const Finding finding = Examine("shares");
+  EXPECT_EQ(finding.level, Level::kProblem);
+  EXPECT_THAT(finding.text, HasSubstr("default"));
+  Sql(finding.text.substr(finding.text.find("DELETE FROM")));
+  EXPECT_EQ(Examine("shares").level, Level::kOk);
+}
+
+TEST_F(DoctorTest, ConnectionsThatRunShortAreAWarning) {
+  const Finding few = Examine("connections");
+  EXPECT_EQ(few.level, Level::kOk);
+  EXPECT_THAT(few.text, HasSubstr("of " + Sql("SHOW max_connections")));
+  std::vector<std::unique_ptr<pqxx::connection>> idle;
+  const auto most = std::stoi(Sql("SHOW max_connections"));
+  const auto reserved = std::stoi(Sql("SHOW superuser_reserved_connections"));
+  while (static_cast<int>(idle.size() + few.value) < most * 9 / 10 + 1 && static_cast<int>(idle.size()) < most - reserved) {
+    idle.push_back(std::make_unique<pqxx::connection>(database_->connection_string()));
+  }
+  EXPECT_EQ(Examine("connections").level, Level::kWarning);
+}
+
 TEST_F(DoctorTest, ATransactionHeldOpenIsNamedByItsPid) {
   pqxx::connection session(database_->connection_string());
   pqxx::work transaction(session);
