@@ -21,18 +21,17 @@ inline constexpr char kLines[] = R"sql(line AS (
 ///
 /// One statement is one transaction: the job leaves the queue, starts, is leased and charged, or none of it. `fitting` keeps
 /// the lines that the worker can serve in the order of turns, `first` locks the first free job of the first line that has one.
-/// A worker of several slots claims only with $3, which says that its row is locked.
+/// Claims of all servers come one after the other (kClaimsInTurn): two slots of a worker must not both count on its last memory.
 inline constexpr char kClaimFirst[] = R"sql(
 , me AS MATERIALIZED (
-  SELECT w.gpu, w.slots = 1 OR $3::boolean AS ready,
-    w.job_memory_gib - (SELECT coalesce(sum(l.memory_gib), 0) FROM job_lease l WHERE l.worker_id = w.id) AS free_gib
+  SELECT w.gpu, w.job_memory_gib - (SELECT coalesce(sum(l.memory_gib), 0) FROM job_lease l WHERE l.worker_id = w.id) AS free_gib
   FROM worker w WHERE w.id = $1
 ), seen AS (
   UPDATE worker SET last_seen_time = now() WHERE id = $1 AND last_seen_time < now() - interval '30 s'
 ), fitting AS MATERIALIZED (
   SELECT line.*, s.mean_seconds AS charged
   FROM line CROSS JOIN me JOIN tenant_standing s ON s.tenant_id = line.tenant_id
-  WHERE me.ready AND (line.worker_kind = 'ANY' OR (line.worker_kind = 'GPU') = me.gpu)
+  WHERE (line.worker_kind = 'ANY' OR (line.worker_kind = 'GPU') = me.gpu)
     AND (line.memory_gib = 0 OR line.memory_gib <= me.free_gib)
     AND (s.max_running IS NULL OR s.running < s.max_running)
   ORDER BY s.pass, line.tenant_id, line.priority, line.create_time
@@ -65,5 +64,9 @@ inline constexpr char kStart[] = R"sql(
   INSERT INTO job_event (job_id, kind, fence, worker_id) SELECT id, 'LEASED', fence, worker_id FROM started
 )
 )sql";
+
+/// SQL that keeps the claims of all servers out of a transaction's way until its end. Those that one transaction makes for several
+/// workers lock tenants' shares in the order of turns, which moves on meanwhile; without it two of them could deadlock.
+inline constexpr char kClaimsInTurn[] = "SELECT pg_advisory_xact_lock(7021948350128)";
 
 }  // namespace pactory

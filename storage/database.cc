@@ -23,8 +23,10 @@ struct Database::Connection {
     // Prepared statements keep the plan of their first run, and the queue's tables grow from nothing to millions of
     // rows meanwhile: by index, every plan is good at any size. Not by bitmap, which passes over the hot tables' dead rows
     // without marking them and so meets them again each time until they are vacuumed.
+    // A server that stands still in the middle of a transaction loses it, and the locks that others wait for, before their leases end.
     pqxx::nontransaction(session).exec(
-        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off");
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; "
+        "SET idle_in_transaction_session_timeout = '5s'");
   }
 
   // An idle session has nothing to say: a readable socket means that the server has closed it.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,10 +20,13 @@ namespace pactory {
 inline constexpr char kJobChannel[] = "pactory_job";
 inline constexpr char kJobsQueued[] = "queued";
 
+class JointStatement;
+
 /// The owner's side of the queue.
 class JobStore {
  public:
-  explicit JobStore(Database* database) : database_(*database) {}
+  explicit JobStore(Database* database);
+  ~JobStore();
 
   /// Queues a job whose spec is complete, and returns it without its place. The same request key returns the job made first,
   /// another content under its id INVALID_ARGUMENT. NOT_FOUND where its model or a dataset is gone; RESOURCE_EXHAUSTED with
@@ -54,6 +58,7 @@ class JobStore {
 
  private:
   Database& database_;
+  const std::unique_ptr<JointStatement> creates_;
   std::atomic<bool> announcing_ = false;
 };
 

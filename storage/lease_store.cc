@@ -12,6 +12,7 @@
 #include "storage/claim_statement.h"
 #include "storage/end_statement.h"
 #include "storage/job_rows.h"
+#include "storage/joint_statement.h"
 #include "storage/row_fields.h"
 #include "storage/statement.h"
 #include "storage/worker_store.h"
@@ -19,10 +20,10 @@
 namespace pactory {
 namespace {
 
-// One row for a worker that is known, its columns null but the last where there is no job for it.
+// One row for a worker that is known, its columns null where there is no job for it.
 constexpr char kClaimed[] = R"sql(
 NULL::bigint, j.fence, mb.sha256, mb.size_bytes, tb.sha256, tb.size_bytes, t.format, eb.sha256, eb.size_bytes, e.format,
-cb.sha256, j.checkpoint_step, me.ready
+cb.sha256, j.checkpoint_step
 FROM me LEFT JOIN started j ON true CROSS JOIN (SELECT NULL::bytea AS progress) AS l
 LEFT JOIN model m ON m.id = j.model_id LEFT JOIN blob mb ON mb.id = m.blob_id
 LEFT JOIN dataset t ON t.id = j.train_dataset_id LEFT JOIN blob tb ON tb.id = t.blob_id
@@ -147,6 +148,7 @@ absl::StatusOr<EndingJob> EndingJobOf(const pqxx::row& row) {
                    .batch_halved = row[4].as<bool>()};
   if (!ParseBytes(row[5], job.spec)) return absl::DataLossError("a stored job can't be read");
   job.worker_id = TextOr(row[6]);
+  job.preempted = row[7].as<bool>();
   return job;
 }
 
@@ -190,54 +192,62 @@ absl::Status CheckArtifactsAreWhole(pqxx::transaction_base& transaction, const L
                     "BLOB_MISSING");
 }
 
-// Brings a leased job, seen as `job`, where `outcome` says; returns how long the attempt ran, nullopt where nothing was
-// changed.
-std::optional<absl::Duration> EndAttempt(pqxx::transaction_base& transaction, const LeaseRef& lease,
-                                         const EndingJob& job, const JobOutcome& outcome,
-                                         const ArtifactArrays& artifacts) {
+const std::string& ClaimSql() {
+  static const std::string* const sql = new std::string(
+      absl::StrCat("WITH RECURSIVE ", kLines, kClaimFirst, kChargeTheStart, kStart, "SELECT ", kJobColumns, kClaimed));
+  return *sql;
+}
+
+const std::string& EndSql() {
   static const std::string* const sql =
       new std::string(absl::StrCat(kEndAttempt, kSettleTheEnd, "SELECT ran FROM ended"));
-  const std::string halved =
-      outcome.halved.has_value() ? "\\x" + absl::BytesToHexString(outcome.halved->SerializeAsString()) : "";
-  const pqxx::result ended =
-      Run(transaction, {"lease.end", sql->c_str()}, lease.job_id, lease.fence, job.cancelling ? "CANCELLING" : "RUNNING",
-          v1::Job::State_Name(outcome.state), outcome.error.reason(), outcome.error.message(), outcome.lost,
-          outcome.failed, halved.empty() ? nullptr : halved.c_str(), IntervalOf(outcome.wait), outcome.event,
-          outcome.detail, artifacts.names, artifacts.sha256s, artifacts.media_types);
+  return *sql;
+}
+
+// What EndSql asks for, to bring a leased job, seen as `job`, where `outcome` says.
+Parameters EndParameters(const LeaseRef& lease, const EndingJob& job, const JobOutcome& outcome,
+                         const ArtifactArrays& artifacts) {
+  std::optional<std::string> halved;
+  if (outcome.halved.has_value()) halved = "\\x" + absl::BytesToHexString(outcome.halved->SerializeAsString());
+  return {lease.job_id,
+          absl::StrCat(lease.fence),
+          job.cancelling ? "CANCELLING" : "RUNNING",
+          v1::Job::State_Name(outcome.state),
+          outcome.error.reason(),
+          outcome.error.message(),
+          absl::StrCat(outcome.lost),
+          absl::StrCat(outcome.failed),
+          halved,
+          IntervalOf(outcome.wait),
+          outcome.event,
+          outcome.detail,
+          artifacts.names,
+          artifacts.sha256s,
+          artifacts.media_types};
+}
+
+// How long the attempt ran; nullopt where nothing was changed.
+std::optional<absl::Duration> RanOf(const pqxx::result& ended) {
   if (ended.empty()) return std::nullopt;
   return absl::Seconds(ended[0][0].as<double>());
 }
 
-// Asks for the next job of a worker; `locked` says that its row is.
-absl::StatusOr<pqxx::row> ClaimFirst(pqxx::transaction_base& transaction, const std::string& worker_id,
-                                     absl::Duration term, bool locked) {
-  static const std::string* const sql = new std::string(
-      absl::StrCat("WITH RECURSIVE ", kLines, kClaimFirst, kChargeTheStart, kStart, "SELECT ", kJobColumns, kClaimed));
-  const pqxx::result claimed = Run(transaction, {"lease.claim", sql->c_str()}, worker_id, IntervalOf(term), locked);
-  if (claimed.empty()) return WorkerUnknown(worker_id);
-  return claimed[0];
-}
-
 }  // namespace
 
+LeaseStore::LeaseStore(Database* database, absl::Duration term, absl::Duration retry_wait)
+    : database_(*database),
+      term_(term),
+      retry_wait_(retry_wait),
+      claims_(std::make_unique<JointStatement>(database, "lease.claim", ClaimSql(), kClaimsInTurn)),
+      ends_(std::make_unique<JointStatement>(database, "lease.end", EndSql())) {}
+
+LeaseStore::~LeaseStore() = default;
+
 absl::StatusOr<std::optional<v1::Lease>> LeaseStore::Claim(const std::string& worker_id) {
-  std::optional<v1::Lease> lease;
-  bool ready = true;
-  const auto claim = [&](pqxx::transaction_base& transaction, bool locked) -> absl::Status {
-    PACTORY_ASSIGN_OR_RETURN(const pqxx::row row, ClaimFirst(transaction, worker_id, term_, locked));
-    ready = row[27].as<bool>();
-    if (row[0].is_null()) return absl::OkStatus();
-    PACTORY_ASSIGN_OR_RETURN(lease, LeaseOf(row));
-    return absl::OkStatus();
-  };
-  PACTORY_RETURN_IF_ERROR(database_.Query(
-      "lease.claim", [&](pqxx::transaction_base& statement) { return claim(statement, false); }));
-  if (ready) return lease;
-  // Two slots of one worker must not both count on its last memory.
-  PACTORY_RETURN_IF_ERROR(database_.TransactRepeatable("lease.claim", [&](pqxx::transaction_base& transaction) {
-    transaction.exec_params("SELECT 1 FROM worker WHERE id = $1 FOR NO KEY UPDATE", worker_id);
-    return claim(transaction, true);
-  }));
+  PACTORY_ASSIGN_OR_RETURN(const pqxx::result claimed, claims_->Run({worker_id, IntervalOf(term_)}));
+  if (claimed.empty()) return WorkerUnknown(worker_id);
+  if (claimed[0][0].is_null()) return std::nullopt;
+  PACTORY_ASSIGN_OR_RETURN(v1::Lease lease, LeaseOf(claimed[0]));
   return lease;
 }
 
@@ -296,46 +306,53 @@ absl::StatusOr<FinishedJob> LeaseStore::Finish(const LeaseRef& lease, const v1::
   return End(lease, EndOf(request), request);
 }
 
+// nullopt where this very call ended the attempt before and its answer was lost.
+absl::StatusOr<std::optional<EndingJob>> LeaseStore::Look(const LeaseRef& lease, AttemptEnd end) {
+  std::optional<EndingJob> job;
+  PACTORY_RETURN_IF_ERROR(database_.Query("lease.look", [&](pqxx::transaction_base& statement) -> absl::Status {
+    const pqxx::result looked = Run(statement, kLook, lease.job_id, lease.fence);
+    if (looked.empty()) return end == AttemptEnd::kReleased ? LeaseLost(lease) : CheckEndedBefore(statement, lease, end);
+    PACTORY_ASSIGN_OR_RETURN(job, EndingJobOf(looked[0]));
+    return absl::OkStatus();
+  }));
+  return job;
+}
+
 absl::StatusOr<FinishedJob> LeaseStore::End(const LeaseRef& lease, AttemptEnd end,
                                             const v1::FinishJobRequest& request) {
-  FinishedJob finished;
-  PACTORY_RETURN_IF_ERROR(database_.Query("lease.end", [&](pqxx::transaction_base& statement) -> absl::Status {
-    // What changes a job under its lease is a cancel, and there is one: what the second look finds stays. Of a success only a
-    // cancel makes another outcome, so its first try needs no look.
-    for (int look = end == AttemptEnd::kSucceeded ? 0 : 1; look <= 2; ++look) {
-      EndingJob job;
-      bool preempted = false;
-      if (look > 0) {
-        const pqxx::result looked = Run(statement, kLook, lease.job_id, lease.fence);
-        if (looked.empty()) {
-          return end == AttemptEnd::kReleased ? LeaseLost(lease) : CheckEndedBefore(statement, lease, end);
-        }
-        PACTORY_ASSIGN_OR_RETURN(job, EndingJobOf(looked[0]));
-        preempted = looked[0][7].as<bool>();
-      }
-      if (end == AttemptEnd::kCancelled && !job.cancelling) {
-        return WithReason(
-            absl::FailedPreconditionError(absl::StrCat(
-                "a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/", lease.job_id)),
-            "NOT_CANCELLED");
-      }
-      JobOutcome outcome = OutcomeOf(end, request.failed(), job, retry_wait_);
-      if (outcome.event == "RELEASED" && preempted) outcome.event = "PREEMPTED";
-      const ArtifactArrays artifacts = outcome.state == v1::Job::SUCCEEDED ? ArraysOf(request.succeeded().artifacts())
-                                       : outcome.state == v1::Job::FAILED  ? ArraysOf(request.failed_artifacts())
-                                                                           : ArraysOf({});
-      const std::optional<absl::Duration> ran = EndAttempt(statement, lease, job, outcome, artifacts);
-      if (!ran.has_value()) {
-        if (look > 0) PACTORY_RETURN_IF_ERROR(CheckArtifactsAreWhole(statement, lease, artifacts));
-        continue;
-      }
-      finished = {.state = outcome.state, .ran = *ran};
-      if (outcome.event == "RETRIED") finished.retried = FailureClassOf(request.failed().reason());
-      return absl::OkStatus();
+  // What changes a job under its lease is a cancel, and there is one: what the second look finds stays. Of a success only a
+  // cancel makes another outcome, so its first try needs no look.
+  for (int look = end == AttemptEnd::kSucceeded ? 0 : 1; look <= 2; ++look) {
+    EndingJob job;
+    if (look > 0) {
+      PACTORY_ASSIGN_OR_RETURN(const std::optional<EndingJob> looked, Look(lease, end));
+      if (!looked.has_value()) return FinishedJob();
+      job = *looked;
     }
-    return LeaseLost(lease);
-  }));
-  return finished;
+    if (end == AttemptEnd::kCancelled && !job.cancelling) {
+      return WithReason(
+          absl::FailedPreconditionError(absl::StrCat(
+              "a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/", lease.job_id)),
+          "NOT_CANCELLED");
+    }
+    JobOutcome outcome = OutcomeOf(end, request.failed(), job, retry_wait_);
+    if (outcome.event == "RELEASED" && job.preempted) outcome.event = "PREEMPTED";
+    const ArtifactArrays artifacts = outcome.state == v1::Job::SUCCEEDED ? ArraysOf(request.succeeded().artifacts())
+                                     : outcome.state == v1::Job::FAILED  ? ArraysOf(request.failed_artifacts())
+                                                                         : ArraysOf({});
+    PACTORY_ASSIGN_OR_RETURN(const pqxx::result ended, ends_->Run(EndParameters(lease, job, outcome, artifacts)));
+    if (const std::optional<absl::Duration> ran = RanOf(ended); ran.has_value()) {
+      FinishedJob finished = {.state = outcome.state, .ran = *ran};
+      if (outcome.event == "RETRIED") finished.retried = FailureClassOf(request.failed().reason());
+      return finished;
+    }
+    if (look > 0) {
+      PACTORY_RETURN_IF_ERROR(database_.Query("lease.not_whole", [&](pqxx::transaction_base& statement) {
+        return CheckArtifactsAreWhole(statement, lease, artifacts);
+      }));
+    }
+  }
+  return LeaseLost(lease);
 }
 
 absl::Status LeaseStore::CheckClocks(pqxx::transaction_base& transaction, SteadyClock::time_point since) {
@@ -368,7 +385,9 @@ absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap(SteadyClock::time_point 
           PACTORY_ASSIGN_OR_RETURN(const EndingJob job, EndingJobOf(row));
           const JobOutcome outcome = OutcomeOf(end, v1::JobError(), job, retry_wait_);
           // Where a cancel came in between, the next scan sees it.
-          if (!EndAttempt(transaction, lease, job, outcome, ArraysOf({})).has_value()) continue;
+          const pqxx::result ended =
+              RunWith(transaction, {"lease.end", EndSql().c_str()}, EndParameters(lease, job, outcome, ArraysOf({})));
+          if (ended.empty()) continue;
           reaped.push_back({.id = lease.job_id, .end = end, .state = outcome.state, .detail = outcome.detail});
         }
         return absl::OkStatus();

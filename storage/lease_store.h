@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,6 +40,8 @@ struct ReapedJob {
   std::string detail;
 };
 
+class JointStatement;
+
 /// The worker's side of the queue.
 class LeaseStore {
  public:
@@ -46,8 +49,8 @@ class LeaseStore {
 
   /// `term`: how long a lease lasts after a heartbeat. `retry_wait`: how long a job whose attempt failed waits for the
   /// second one; it doubles with each failure, and a random half of it is left out.
-  LeaseStore(Database* database, absl::Duration term, absl::Duration retry_wait = absl::Seconds(10))
-      : database_(*database), term_(term), retry_wait_(retry_wait) {}
+  LeaseStore(Database* database, absl::Duration term, absl::Duration retry_wait = absl::Seconds(10));
+  ~LeaseStore();
 
   absl::Duration term() const { return term_; }
 
@@ -95,10 +98,13 @@ class LeaseStore {
  private:
   absl::Status CheckClocks(pqxx::transaction_base& transaction, SteadyClock::time_point since);
   absl::StatusOr<FinishedJob> End(const LeaseRef& lease, AttemptEnd end, const v1::FinishJobRequest& request);
+  absl::StatusOr<std::optional<EndingJob>> Look(const LeaseRef& lease, AttemptEnd end);
 
   Database& database_;
   const absl::Duration term_;
   const absl::Duration retry_wait_;
+  const std::unique_ptr<JointStatement> claims_;
+  const std::unique_ptr<JointStatement> ends_;
   absl::Mutex mutex_;
   // How far the database's clock was ahead of this machine's steady one at the last scan.
   std::optional<absl::Duration> clock_ahead_ ABSL_GUARDED_BY(mutex_);

@@ -3,6 +3,7 @@
 #include <future>
 #include <pqxx/pqxx>
 #include <random>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -129,6 +130,32 @@ TEST_F(LeaseRaceTest, ALeaseBeginsWhenItsClaimHasItsLocks) {
   holds.commit();
   claim.get();
   EXPECT_EQ(Sql("SELECT lease_until > clock_timestamp() + interval '28 s' FROM job_lease"), "t") << "of 30 s";
+}
+
+TEST_F(LeaseRaceTest, ClaimsThatAreServedTogetherKeepTheTenantsLimit) {
+  Sql("UPDATE tenant SET max_running = 4");
+  for (int i = 0; i < 10; ++i) NewJob();
+  Claim();
+  pqxx::connection start(url_);
+  pqxx::work holds(start);
+  holds.exec("SELECT 1 FROM tenant_share FOR UPDATE");
+  std::vector<std::future<std::string>> claims;
+  for (int i = 0; i < 7; ++i) {
+    claims.push_back(std::async(std::launch::async, [this, worker = NewWorker()]() -> std::string {
+      const auto lease = leases_->Claim(worker);
+      EXPECT_TRUE(lease.ok()) << lease.status();
+      return lease.ok() && lease->has_value() ? (*lease)->job().name() : "";
+    }));
+  }
+  const absl::Time limit = absl::Now() + absl::Seconds(10);
+  while (Sql("SELECT count(*) FROM pg_locks WHERE NOT granted") == "0" && absl::Now() < limit) {
+  }
+  holds.commit();
+  std::multiset<std::string> jobs;
+  for (auto& claim : claims) jobs.insert(claim.get());
+  EXPECT_EQ(jobs.count(""), 4) << "the limit is reached";
+  EXPECT_EQ(std::set<std::string>(jobs.begin(), jobs.end()).size(), 4) << "three different jobs";
+  EXPECT_EQ(Sql("SELECT count(*) FROM job_lease"), "4");
 }
 
 }  // namespace
