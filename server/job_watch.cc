@@ -98,7 +98,8 @@ class JobWatch final : public grpc::ServerWriteReactor<v1::WatchJobResponse>,
     PACTORY_ASSIGN_OR_RETURN(v1::Job job, sources_.jobs->Get(call_.caller().tenant_id, id_));
     PACTORY_ASSIGN_OR_RETURN(MetricsSince since, sources_.metrics->ReadSince(id_, sequence_, kMetricsPerMessage));
     const std::string seen = job.SerializeAsString();
-    if (since.metrics.empty() && seen_ == seen) return Step::kWait;
+    // Of an ended job a message without metrics is the last one, where those before it were full.
+    if (since.metrics.empty() && seen_ == seen && !IsFinal(job.state())) return Step::kWait;
     seen_ = seen;
     last_message_ = IsFinal(job.state()) && static_cast<int>(since.metrics.size()) < kMetricsPerMessage;
     sequence_ = since.sequence;

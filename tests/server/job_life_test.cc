@@ -204,6 +204,66 @@ TEST_F(JobLifeTest, AStoppedTrainingPublishesWhatItsWorkerMadeOfIt) {
   EXPECT_EQ(Call(&v1::JobService::Stub::StopTraining, *jobs_, user_, stop, stopped).error_code(), grpc::StatusCode::OK);
 }
 
+// A message with the job's state RUNNING was made before the end, so it tells what the server made ahead of its reader.
+TEST_F(JobLifeTest, AWatcherThatDoesNotReadHoldsUpNobodyAndLittleIsKeptForIt) {
+  constexpr int kWatchers = 20;
+  constexpr int kBatches = 60;
+  constexpr int kBatchSize = 1000;
+  // In messages of at most 1000 metrics.
+  constexpr int kMostAhead = 16;
+  const std::string job = NewJob(user_);
+  const v1::LeaseToken token = Lease(NewWorker()).lease().token();
+  grpc::ChannelArguments own_connection;
+  own_connection.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // Else gRPC lets the client's side take in megabytes ahead, and nothing is left to wait in the server.
+  own_connection.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  own_connection.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 << 10);
+  v1::WatchJobRequest watch;
+  watch.set_name(job);
+  struct Watcher {
+    std::unique_ptr<v1::JobService::Stub> stub;
+    std::unique_ptr<grpc::ClientContext> context;
+    std::unique_ptr<grpc::ClientReader<v1::WatchJobResponse>> stream;
+  };
+  std::vector<Watcher> watchers(kWatchers);
+  v1::WatchJobResponse message;
+  for (Watcher& watcher : watchers) {
+    watcher.context = Context(user_);
+    watcher.stub = v1::JobService::NewStub(
+        grpc::CreateCustomChannel(server_->grpc_address(), grpc::InsecureChannelCredentials(), own_connection));
+    watcher.stream = watcher.stub->WatchJob(watcher.context.get(), watch);
+    ASSERT_TRUE(watcher.stream->Read(&message));
+  }
+  v1::HeartbeatResponse beat;
+  for (int batch = 1; batch <= kBatches; ++batch) {
+    ASSERT_TRUE(Report(token, batch, kBatchSize).ok());
+    const auto begin = std::chrono::steady_clock::now();
+    ASSERT_TRUE(Heartbeat(token, beat, batch).ok());
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+  }
+  v1::FinishJobRequest finish;
+  finish.mutable_succeeded();
+  ASSERT_TRUE(Finish(finish, token).ok());
+
+  for (Watcher& watcher : watchers) {
+    int ahead = 0;
+    while (watcher.stream->Read(&message) && message.job().state() == v1::Job::RUNNING) ++ahead;
+    EXPECT_LE(ahead, kMostAhead);
+    EXPECT_EQ(message.job().state(), v1::Job::SUCCEEDED);
+    EXPECT_LT(message.sequence(), kBatches * kBatchSize) << "what was made ahead must not be all there is";
+  }
+  // Who begins to read late gets everything.
+  Watcher& late = watchers.front();
+  int64_t last = message.sequence();
+  while (late.stream->Read(&message)) last = message.sequence();
+  EXPECT_TRUE(late.stream->Finish().ok());
+  EXPECT_EQ(last, std::stoll(Sql("SELECT max(sequence) FROM job_metric")));
+  for (size_t i = 1; i < watchers.size(); ++i) {
+    watchers[i].context->TryCancel();
+    watchers[i].stream->Finish();
+  }
+}
+
 TEST_F(JobLifeTest, BadFinishesAreRefusedByName) {
   NewJob(user_);
   const v1::LeaseToken token = Lease(NewWorker()).lease().token();
