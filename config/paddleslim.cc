@@ -205,6 +205,7 @@ absl::Status Conversion::TakeBackend(const std::string& key, const YAML::Node& v
   const auto target = kTargets.find(value.IsScalar() ? absl::AsciiStrToLower(value.Scalar()) : "");
   if (target == kTargets.end()) return BadChoice(key, value, "TensorRT, MKLDNN, ARM, None");
   result_.config.mutable_export_()->set_target(target->second);
+  if (target->second == v1::ExportConfig::GPU) result_.config.mutable_export_()->set_profile(v1::ExportConfig::TENSORRT);
   return absl::OkStatus();
 }
 
@@ -278,8 +279,7 @@ const std::map<std::string, Conversion::Handler>& Conversion::Handlers() {
       {"for_tensorrt",
        [](Conversion& conversion, const std::string& key, const YAML::Node& value) -> absl::Status {
          PACTORY_ASSIGN_OR_RETURN(const bool given, ReadBool(key, value));
-         if (given) conversion.result_.config.mutable_export_()->set_target(v1::ExportConfig::GPU);
-         return absl::OkStatus();
+         return given ? conversion.TakeBackend(key, YAML::Node(std::string("TensorRT"))) : absl::OkStatus();
        }},
       {"is_full_quantize", flag(false, "left out, the export profile decides which ops without weights are quantized")},
       {"onnx_format", flag(true, "left out, the result is an ONNX file of Q/DQ pairs in any case")},
@@ -290,7 +290,7 @@ const std::map<std::string, Conversion::Handler>& Conversion::Handlers() {
       {"epochs", left_out("left out, training is counted in steps: training.steps = epochs * samples / training.batch_size")},
       {"max_iter", left_out("left out; set training.steps")},
       {"save_iter_step", left_out("left out; set training.checkpoint_every")},
-      {"distill_node_pair", left_out("left out, the teacher's logits are used; see training.distillation_loss_weight")},
+      {"distill_node_pair", left_out("left out, the outputs are distilled; name tensors between in training.distillation_targets")},
       {"teacher_model_path_prefix", left_out("left out, the uploaded model is the teacher")},
       {"model_path_prefix", left_out("left out, the model is uploaded")},
   };

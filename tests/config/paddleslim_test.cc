@@ -84,6 +84,8 @@ TEST(PaddleSlimTest, OtherMethodsBackendsAndJson) {
   EXPECT_EQ(lsq.config.weights().bits(), 4);
   EXPECT_EQ(lsq.config.activations().method(), v1::LSQ);
   EXPECT_EQ(lsq.config.export_().target(), v1::ExportConfig::GPU);
+  EXPECT_EQ(lsq.config.export_().profile(), v1::ExportConfig::TENSORRT);
+  EXPECT_EQ(Converted("deploy_backend: TensorRT").config.export_().profile(), v1::ExportConfig::TENSORRT);
   EXPECT_THAT(lsq.notes, IsEmpty());
   const ConvertedConfig range = Converted("QuantAware: {use_pact: false, activation_quantize_type: range_abs_max, deploy_backend: ARM}");
   EXPECT_EQ(range.config.activations().method(), v1::RANGE_ABS_MAX);
