@@ -70,7 +70,12 @@ absl::Status VerifyImport(PipelineState& state) {
   KeptOutputs outputs;
   RuntimeCheck check = MakeCheck(state, state.job.model_path, &outputs);
   check.samples = kImportSamples;
-  PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
+  const absl::StatusOr<RuntimeResult> run = RunRuntimeCheck(check, *state.eval);
+  if (absl::IsFailedPrecondition(run.status())) {
+    return WithReason(Prefixed(run.status(), "ONNX Runtime must be able to load the uploaded file: "), "BAD_MODEL");
+  }
+  PACTORY_RETURN_IF_ERROR(run.status());
+  const RuntimeResult& result = *run;
   PACTORY_ASSIGN_OR_RETURN(state.report.agreement_import,
                            state.metric.Compare(state.fp32_answers.slice(0, 0, result.kept.size(0)), result.kept));
   state.report.import_sqnr_db = SqnrDb(outputs, state.fp32_outputs);

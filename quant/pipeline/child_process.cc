@@ -41,7 +41,8 @@ std::string Describe(int status) {
 
 }  // namespace
 
-absl::Status RunChild(const std::vector<std::string>& arguments, const std::function<bool()>& stop) {
+absl::Status RunChild(const std::vector<std::string>& arguments, const std::function<bool()>& stop,
+                      std::optional<int> refusal) {
   std::vector<char*> raw;
   for (const std::string& argument : arguments) raw.push_back(const_cast<char*>(argument.c_str()));
   raw.push_back(nullptr);
@@ -84,6 +85,7 @@ absl::Status RunChild(const std::vector<std::string>& arguments, const std::func
   if (WIFEXITED(status) && WEXITSTATUS(status) == kExecFailed && tail.empty()) {
     return absl::NotFoundError(absl::StrCat("program can't be started: ", arguments[0]));
   }
+  if (WIFEXITED(status) && refusal == WEXITSTATUS(status)) return absl::FailedPreconditionError(tail);
   return absl::InternalError(absl::StrCat("process failed: ", arguments[0], ": ", Describe(status), ": ", tail));
 }
 

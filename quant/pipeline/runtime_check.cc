@@ -19,6 +19,8 @@ namespace pactory::quant {
 namespace {
 
 constexpr int64_t kMaxPartBytes = 256 << 20;
+// ort_check.py's exit status where the runtime can't load the model.
+constexpr int kNotLoaded = 3;
 
 // A file for each input, with the samples from `begin` on.
 absl::Status WriteInputs(const Dataset& dataset, int64_t begin, int64_t count, int64_t batch, const std::vector<std::string>& paths) {
@@ -108,7 +110,7 @@ absl::StatusOr<RuntimeResult> RunRuntimeCheck(const RuntimeCheck& check, const D
           json}) {
       command.push_back(argument);
     }
-    PACTORY_RETURN_IF_ERROR(RunChild(command, check.stop));
+    PACTORY_RETURN_IF_ERROR(RunChild(command, check.stop, kNotLoaded));
     PACTORY_RETURN_IF_ERROR(ReadResult(json, result));
     PACTORY_ASSIGN_OR_RETURN(at::Tensor output, ReadNpy(outputs + "/output_0.npy"));
     if (output.dim() < 1 || output.size(0) != count) {

@@ -55,8 +55,8 @@ struct RuntimeResult {
 /// Whether the check's program has the runtime.
 bool HasRuntime(const std::vector<std::string>& command, const std::string& runtime);
 
-/// Runs the check; the dataset goes to the runtime in parts of bounded size. INTERNAL with what the runtime printed where it
-/// fails.
+/// Runs the check; the dataset goes to the runtime in parts of bounded size. FAILED_PRECONDITION with what the runtime printed
+/// where it can't load the model, INTERNAL where it fails otherwise.
 absl::StatusOr<RuntimeResult> RunRuntimeCheck(const RuntimeCheck& check, const Dataset& dataset);
 
 }  // namespace pactory::quant

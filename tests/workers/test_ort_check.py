@@ -135,11 +135,22 @@ def test_missing_input_exits_2_and_names_the_inputs(tmp_path):
     assert "'a', 'b'" in done.stderr
 
 
-def test_file_that_is_no_model_exits_1_with_one_line(tmp_path):
-    model = tmp_path / "noise.onnx"
-    model.write_bytes(b"\x00\x01not a model" * 50)
+def save_noise(path, linear):
+    path.write_bytes(b"\x00\x01not a model" * 50)
+
+
+def save_of_no_known_version(path, linear):
+    model = onnx.load(linear)
+    model.ir_version = 99
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("save_bad", [save_noise, save_of_no_known_version])
+def test_file_that_the_runtime_cannot_load_exits_3_with_one_line(tmp_path, linear, save_bad):
+    model = tmp_path / "bad.onnx"
+    save_bad(model, linear)
     done, _ = check(tmp_path, model, [save(tmp_path / "x.npy", np.zeros((1, 3), np.float32))])
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert done.stderr.startswith("ort_check: ") and len(done.stderr.splitlines()) == 1
 
 

@@ -35,6 +35,10 @@ class InputError(Exception):
     """The caller's arguments or files are wrong."""
 
 
+class ModelError(Exception):
+    """The runtime does not take the model."""
+
+
 def instruction_set(cpuinfo=pathlib.Path("/proc/cpuinfo")):
     """The widest instruction set of this CPU that int8 kernels use, e.g. "avx2"."""
     flags = set()
@@ -189,7 +193,8 @@ def parse_arguments(arguments):
         description="Runs an ONNX model in ONNX Runtime (CPU) or OpenVINO (CPU) over whole .npy arrays in batches; "
         "writes DIR/output_0.npy, output_1.npy, ... (float32) and a JSON file with the runtime, "
         "the CPU's instruction set, the latency and the verdict of onnx.checker. "
-        "Exit status: 0 done, 1 the runtime failed, 2 bad input. With `--has-runtime NAME` alone: 0 where that runtime is "
+        "Exit status: 0 done, 1 the runtime failed, 2 bad input, "
+        "3 the runtime can't load the model. With `--has-runtime NAME` alone: 0 where that runtime is "
         "installed, else 1.",
         epilog="example: ort_check.py --model m.onnx --inputs x.npy --outputs out "
         "--latency-runs 200 --json result.json")
@@ -232,7 +237,12 @@ def run(args):
     checker = check_model(args.model)
     if args.runtime == "openvino" and args.optimization == "none":
         raise InputError("openvino always optimizes; leave --optimization out")
-    session = open_session(args.model, args.threads, args.optimization, args.runtime)
+    try:
+        session = open_session(args.model, args.threads, args.optimization, args.runtime)
+    except InputError:
+        raise
+    except Exception as error:  # the runtimes' errors share no public base class
+        raise ModelError(f"{type(error).__name__}: {error}") from error
     arrays = bind_inputs(args.inputs, session.get_inputs())
     start = time.perf_counter()
     samples = run_all(session, arrays, args.batch, args.outputs)
@@ -264,6 +274,8 @@ def main(arguments=None):
         run(args)
     except InputError as error:
         status, message = 2, str(error)
+    except ModelError as error:
+        status, message = 3, str(error)
     except Exception as error:  # ONNX Runtime's errors share no public base class
         status, message = 1, f"{type(error).__name__}: {error}"
     else:
