@@ -11,6 +11,9 @@
 namespace pactory::quant {
 namespace {
 
+// What opset 10 leaves open, as ONNX Runtime has it: ceil where an axis shrinks, floor where it grows.
+constexpr char kOutwards[] = "outwards";
+
 // The attributes of ONNX Resize that say how a coordinate is found and weighed.
 struct Interpolation {
   std::string mode = "nearest";
@@ -33,29 +36,27 @@ struct AxisPlan {
   double roi_end;
 };
 
-// Where output position `at` lies in the input, by coordinate_transformation_mode.
-double SourceCoordinate(const AxisPlan& plan, const std::string& mode, int64_t at) {
-  const double x = static_cast<double>(at);
-  const double last = static_cast<double>(plan.input - 1);
-  const double steps = static_cast<double>(plan.output - 1);
-  if (mode == "asymmetric") return x / plan.scale;
-  if (mode == "align_corners") return plan.output == 1 ? 0 : x * last / steps;
+// Where output position `at` lies in the input, by coordinate_transformation_mode. In float32, as ONNX Runtime has it: where a
+// coordinate falls on a tie, its rounding decides which pixel is the nearest.
+float SourceCoordinate(const AxisPlan& plan, const std::string& mode, int64_t at) {
+  const float x = static_cast<float>(at), scale = static_cast<float>(plan.scale);
+  const float input = static_cast<float>(plan.input), output = static_cast<float>(plan.output);
+  if (mode == "asymmetric") return x / scale;
+  if (mode == "align_corners") return plan.output == 1 ? 0 : x * (input - 1) / (output - 1);
   if (mode == "tf_crop_and_resize") {
-    if (plan.output == 1) return 0.5 * (plan.roi_start + plan.roi_end) * last;
-    return plan.roi_start * last + x * (plan.roi_end - plan.roi_start) * last / steps;
+    const float start = static_cast<float>(plan.roi_start), end = static_cast<float>(plan.roi_end);
+    if (plan.output == 1) return 0.5f * (start + end) * (input - 1);
+    return start * (input - 1) + x * (end - start) * (input - 1) / (output - 1);
   }
-  const double half_pixel = (x + 0.5) / plan.scale - 0.5;
+  const float half_pixel = (x + 0.5f) / scale - 0.5f;
   if (mode == "pytorch_half_pixel") return plan.output > 1 ? half_pixel : 0;
-  if (mode == "half_pixel_symmetric") {
-    const double adjustment = static_cast<double>(plan.output) / (plan.scale * static_cast<double>(plan.input));
-    return static_cast<double>(plan.input) / 2 * (1 - adjustment) + half_pixel;
-  }
+  if (mode == "half_pixel_symmetric") return input / 2 * (1 - output / (scale * input)) + half_pixel;
   return half_pixel;
 }
 
-int64_t NearestIndex(double x, const std::string& mode) {
-  const double below = std::floor(x);
-  const double ratio = x - below;
+int64_t NearestIndex(float x, const std::string& mode) {
+  const float below = std::floor(x);
+  const float ratio = x - below;
   if (ratio == 0 || mode == "floor") return static_cast<int64_t>(below);
   const bool up = mode == "ceil" || (mode == "round_prefer_ceil" ? ratio >= 0.5 : ratio > 0.5);
   return static_cast<int64_t>(below) + (up ? 1 : 0);
@@ -80,8 +81,9 @@ struct Taps {
 Taps MakeTaps(const AxisPlan& plan, const Interpolation& how) {
   Taps result;
   if (how.mode == "nearest") {
+    const std::string nearest = how.nearest != kOutwards ? how.nearest : plan.scale < 1 ? "ceil" : "floor";
     for (int64_t at = 0; at < plan.output; ++at) {
-      const int64_t index = NearestIndex(SourceCoordinate(plan, how.coordinates, at), how.nearest);
+      const int64_t index = NearestIndex(SourceCoordinate(plan, how.coordinates, at), nearest);
       result.indices.push_back(std::clamp<int64_t>(index, 0, plan.input - 1));
     }
     return result;
@@ -143,7 +145,7 @@ at::Tensor ResizeDirectly(const at::Tensor& x, const std::vector<AxisPlan>& plan
   if (x.dim() != 4 || plans.size() != 2 || plans[0].axis != 2 || plans[1].axis != 3) return {};
   const std::vector<int64_t> size = {plans[0].output, plans[1].output};
   const bool whole = plans[0].scale == std::floor(plans[0].scale) && plans[1].scale == std::floor(plans[1].scale);
-  if (how.mode == "nearest" && how.coordinates == "asymmetric" && how.nearest == "floor" && whole) {
+  if (how.mode == "nearest" && how.coordinates == "asymmetric" && (how.nearest == "floor" || how.nearest == kOutwards) && whole) {
     return at::upsample_nearest2d(x, size, plans[0].scale, plans[1].scale);
   }
   const bool half_pixel = how.coordinates == "half_pixel" ||
@@ -217,7 +219,7 @@ absl::StatusOr<Interpolation> ReadInterpolation(const Node& node, int64_t opset)
   how.mode = node.StringOr("mode", "nearest");
   // What Resize was before opset 11.
   how.coordinates = opset < 11 ? "asymmetric" : node.StringOr("coordinate_transformation_mode", "half_pixel");
-  how.nearest = opset < 11 ? "floor" : node.StringOr("nearest_mode", "round_prefer_floor");
+  how.nearest = opset < 11 ? kOutwards : node.StringOr("nearest_mode", "round_prefer_floor");
   how.aspect = node.StringOr("keep_aspect_ratio_policy", "stretch");
   how.cubic_a = node.FloatOr("cubic_coeff_a", -0.75f);
   how.extrapolation = node.FloatOr("extrapolation_value", 0);

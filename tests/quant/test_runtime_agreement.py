@@ -294,3 +294,13 @@ def test_a_quantized_model_keeps_its_branches_and_fused_layers(tmp_path):
     deployed = session.run(None, {session.get_inputs()[0].name: inputs["x"]})[0]
     # Eight bits keep about two digits.
     assert np.abs(deployed - expected).max() < 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("opset, coordinates, nearest, scale", [
+    (13, "half_pixel", "floor", 0.6), (13, "pytorch_half_pixel", "floor", 0.6), (13, "half_pixel", "round_prefer_ceil", 1.7),
+    (10, None, None, 0.6)])
+def test_resize_takes_the_same_pixel_where_a_coordinate_falls_on_a_tie(tmp_path, opset, coordinates, nearest, scale):
+    attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": nearest} if coordinates else {}
+    node = helper.make_node("Resize", ["x", "", "scales"] if coordinates else ["x", "scales"], ["y"], mode="nearest", **attributes)
+    x = np.arange(2 * 20 * 15, dtype=np.float32).reshape(1, 2, 20, 15)
+    agree(model_of([node], {"x": x}, {"scales": np.float32([1, 1, scale, scale])}, opset=opset), {"x": x}, tmp_path)
