@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "quant/exporting/quantize_values.h"
 #include "quant/exporting/stored_grid.h"
 #include "quant/passes/ort_cpu_rules.h"
+#include "quant/passes/pattern.h"
 #include "quant/passes/profile_rules.h"
 
 namespace pactory::quant {
@@ -177,12 +179,28 @@ class Lowering {
     return output;
   }
 
+  // What a Clip reads, where the grid ends at its bounds or within and the QuantizeLinear alone reads it: it then saturates as the Clip
+  // does, and fuses with the layer before. Else `value`.
+  std::string WithoutClip(const std::string& value, const Quantizer& quantizer, double scale) const {
+    // Of float's rounding between a range and its scale.
+    constexpr double kTolerance = 1e-6;
+    const Node* clip = std::as_const(graph_).Producer(value);
+    if (clip == nullptr || clip->op_type != "Clip" || graph_.IsOutput(value) || std::as_const(graph_).Consumers(value).size() != 1) {
+      return value;
+    }
+    const std::optional<ClipRange> ends = ClippedTo(graph_, *clip);
+    const double low = static_cast<double>(quantizer.grid().qmin) * scale, high = static_cast<double>(quantizer.grid().qmax) * scale;
+    const double slack = kTolerance * (high - low);
+    return ends && ends->low <= low + slack && high <= ends->high + slack ? clip->inputs[0] : value;
+  }
+
   void LowerActivation(const Node& node, Quantizer& quantizer) {
     const StoredGrid grid = StoreGrid(quantizer.grid(), config_);
     const at::Tensor scale = quantizer.Scales({}).reshape({});
     const std::string scale_name = Constant(absl::StrCat(quantizer.spec().id, "_scale"), scale);
     const std::string zero = Constant(absl::StrCat("zero_", grid.zero_point), at::full({}, grid.zero_point, grid.type));
-    const std::string input = IsTakenForInt8(node.inputs[0]) ? AddFloor(node.inputs[0], quantizer, scale) : node.inputs[0];
+    const std::string value = WithoutClip(node.inputs[0], quantizer, scale.item<double>());
+    const std::string input = IsTakenForInt8(value) ? AddFloor(value, quantizer, scale) : value;
     std::string integers = graph_.UniqueValueName(absl::StrCat(input, "_int"));
     graph_.nodes.push_back(MakeNode("QuantizeLinear", {input, scale_name, zero}, integers));
     if (!grid.fills_type()) {

@@ -13,6 +13,7 @@
 #include "quant/passes/layer_overrides.h"
 #include "quant/passes/ort_cpu_rules.h"
 #include "quant/passes/profile_rules.h"
+#include "quant/passes/replace_stored_pairs.h"
 
 namespace pactory::quant {
 namespace {
@@ -28,6 +29,7 @@ class Inserter {
       : graph_(graph), config_(config), rules_(RulesOf(config.export_().profile())), overrides_(config) {}
 
   absl::StatusOr<QuantizationPlan> Run() {
+    PACTORY_RETURN_IF_ERROR(CheckWeightTypes());
     PlanLayers();
     PlanJoins();
     if (activations_.empty() && plan_.weights.empty()) {
@@ -54,6 +56,19 @@ class Inserter {
       if (op != nullptr && op->role == QuantizationRole::kWeighted) nodes.push_back(&node);
     }
     return nodes;
+  }
+
+  // Grids, training and the exported file are of float32.
+  absl::Status CheckWeightTypes() const {
+    for (const Node* node : WeightedNodes()) {
+      const auto stored = graph_.initializers.find(node->inputs[FindOp(graph_, *node)->weight_input]);
+      if (stored == graph_.initializers.end() || !stored->second.is_floating_point() || stored->second.scalar_type() == at::kFloat) continue;
+      return WithReason(absl::FailedPreconditionError(absl::StrCat(
+                            "weights must be float32; export the model in float32: layer=", node->name, " type=",
+                            c10::toString(stored->second.scalar_type()))),
+                        "BAD_MODEL");
+    }
+    return absl::OkStatus();
   }
 
   void PlanLayers() {
@@ -166,7 +181,7 @@ class Inserter {
     if (!rules_.quantizes_outputs) return;
     std::string value = node.outputs[0];
     const std::vector<const Node*> readers = std::as_const(graph_).Consumers(value);
-    if (readers.size() == 1 && !graph_.IsOutput(value) && IsAbsorbedByQuantizer(*readers[0])) {
+    if (readers.size() == 1 && !graph_.IsOutput(value) && IsAbsorbedByQuantizer(graph_, *readers[0])) {
       value = readers[0]->outputs[0];
     }
     written_in_int8_.insert(value);
@@ -329,6 +344,7 @@ class Inserter {
 }  // namespace
 
 absl::StatusOr<QuantizationPlan> InsertQuantizers(Graph& graph, const v1::QuantizationConfig& config) {
+  ReplaceStoredPairs(graph);
   return Inserter(graph, config).Run();
 }
 

@@ -86,7 +86,8 @@ struct QuantizationPlan {
   std::vector<std::string> warnings;
 };
 
-/// Changes `graph` and returns what was placed. Requires a complete config and a graph after the other passes.
+/// Changes `graph` and returns what was placed, in place of the pairs that the file had (replace_stored_pairs.h). Requires a complete
+/// config and a graph after the other passes.
 /// FAILED_PRECONDITION where there is nothing to quantize.
 absl::StatusOr<QuantizationPlan> InsertQuantizers(Graph& graph, const v1::QuantizationConfig& config);
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <vector>
+
+#include "quant/passes/pattern.h"
 
 namespace pactory::quant {
 namespace {
@@ -38,18 +41,18 @@ bool GainsAlone(const Graph& graph, const Node& node) {
          !IsPooledToOne(graph, node.inputs[0]);
 }
 
-// The layer that writes a value, looked at through a Relu.
+// The layer that writes a value, looked at through a Relu or Clip.
 const Node* WriterOf(const Graph& graph, const std::string& value) {
   const Node* node = graph.Producer(value);
-  if (node != nullptr && IsAbsorbedByQuantizer(*node)) node = graph.Producer(node->inputs[0]);
+  if (node != nullptr && IsAbsorbedByQuantizer(graph, *node)) node = graph.Producer(node->inputs[0]);
   return node;
 }
 
-// The nodes that read a value, looked at through Relus.
+// The nodes that read a value, looked at through Relus and Clips.
 std::vector<const Node*> ReadersOf(const Graph& graph, const std::string& value) {
   std::vector<const Node*> readers;
   for (const Node* reader : graph.Consumers(value)) {
-    if (!IsAbsorbedByQuantizer(*reader)) {
+    if (!IsAbsorbedByQuantizer(graph, *reader)) {
       readers.push_back(reader);
       continue;
     }
@@ -60,7 +63,10 @@ std::vector<const Node*> ReadersOf(const Graph& graph, const std::string& value)
 
 }  // namespace
 
-bool IsAbsorbedByQuantizer(const Node& node) { return IsOneOf(node, {"Relu"}); }
+bool IsAbsorbedByQuantizer(const Graph& graph, const Node& node) {
+  const std::optional<ClipRange> ends = ClippedTo(graph, node);
+  return ends.has_value() && ends->high > 0 && (ends->low == 0 || ends->low == -ends->high);
+}
 
 bool MayGiveFloat(const Node& node) { return IsOneOf(node, {"Gemm", "MatMul"}); }
 

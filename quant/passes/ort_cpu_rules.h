@@ -12,8 +12,9 @@ namespace pactory::quant {
 /// Bits of the integer kernels; values of fewer bits are computed in float.
 inline constexpr int64_t kKernelBits = 8;
 
-/// Whether a Q behind `node` takes its place: the saturation at zero of an unsigned grid is the ReLU.
-bool IsAbsorbedByQuantizer(const Node& node);
+/// Whether a Q behind `node` takes its place: the saturation of the grid is the Relu, or the Clip to an end and to 0 or the other end's
+/// opposite.
+bool IsAbsorbedByQuantizer(const Graph& graph, const Node& node);
 
 /// Whether the int8 layer `node` may give out float; else it needs a Q behind it to be fused.
 bool MayGiveFloat(const Node& node);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,26 @@ Node* OnlyReadProducer(Graph& graph, const std::string& value, absl::string_view
 }
 
 bool Is(const Node& node, absl::string_view op_type) { return node.op_type == op_type && node.domain.empty(); }
+
+std::optional<ClipRange> ClippedTo(const Graph& graph, const Node& node) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (Is(node, "Relu")) return ClipRange{0, kInfinity};
+  if (!Is(node, "Clip")) return std::nullopt;
+  ClipRange ends{-kInfinity, kInfinity};
+  // Attributes before opset 11.
+  if (graph.opset() < 11) {
+    if (node.Has("min")) ends.low = node.FloatOr("min", 0);
+    if (node.Has("max")) ends.high = node.FloatOr("max", 0);
+    return ends;
+  }
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    if (node.inputs[i].empty()) continue;
+    const std::optional<double> end = NumberOf(graph, node.inputs[i]);
+    if (!end) return std::nullopt;
+    (i == 1 ? ends.low : ends.high) = *end;
+  }
+  return ends;
+}
 
 std::string AddConstant(Graph& graph, absl::string_view stem, at::Tensor tensor) {
   const std::string name = graph.UniqueValueName(stem);

@@ -1,4 +1,4 @@
-// What the passes ask about a value when they match a pattern. Used by quant/passes only. Stateless.
+// What the passes ask about a value when they match a pattern. Used by quant/passes and the exporter. Stateless.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,6 +25,15 @@ Node* OnlyReadProducer(Graph& graph, const std::string& value, absl::string_view
 
 /// Whether the node is of the default domain and this op.
 bool Is(const Node& node, absl::string_view op_type);
+
+/// Ends of a range, infinite where it has none.
+struct ClipRange {
+  double low;
+  double high;
+};
+
+/// Returns the values that a Relu, or a Clip whose bounds are known, lets through; nullopt for other nodes.
+std::optional<ClipRange> ClippedTo(const Graph& graph, const Node& node);
 
 /// Adds a constant under a name of its own and returns the name.
 std::string AddConstant(Graph& graph, absl::string_view stem, at::Tensor tensor);

@@ -11,6 +11,7 @@
 #include "quant/passes/remove_identity.h"
 #include "quant/passes/replace_decomposed_hard_swish.h"
 #include "quant/passes/replace_shape_arithmetic.h"
+#include "quant/passes/replace_stored_pairs.h"
 #include "tests/quant/make_graph.h"
 
 namespace pactory::quant {
@@ -228,6 +229,57 @@ TEST(ConfiguredPassesTest, NoneByDefaultAndBiasesAfterEqualization) {
   std::vector<std::string> names;
   for (const Pass& pass : ConfiguredPasses(config)) names.push_back(pass.name);
   EXPECT_THAT(names, ElementsAre("equalize_layers", "own_biases"));
+}
+
+// x -> `in_front` -> Q -> DQ y, on a scale of 1/4.
+Graph PairGraph(const std::string& in_front, const at::Tensor& zero_point) {
+  return GraphOf({97}, {NodeOf(in_front, {"x"}, "v"), NodeOf("QuantizeLinear", {"v", "scale", "zero"}, "q"),
+                        NodeOf("DequantizeLinear", {"q", "scale", "zero"}, "y")},
+                 {{"scale", at::scalar_tensor(0.25f)}, {"zero", zero_point}});
+}
+
+TEST(ReplaceStoredPairsTest, APairBecomesTheClipThatItIs) {
+  const at::Tensor x = 100 * Ramp();
+  // uint8 from 0: (255 - 0) / 4 and 0, the Relu that an exporter leaves out.
+  Graph saturating = PairGraph("Neg", at::scalar_tensor(0, at::kByte));
+  ReplaceStoredPairs(saturating);
+  EXPECT_THAT(OpsOf(saturating), ElementsAre("Neg", "Clip"));
+  EXPECT_TRUE(at::equal(RunGraph(saturating, {x}), at::clamp(-x, 0, 63.75)));
+  // int8 from -128, the same.
+  Graph shifted = PairGraph("Neg", at::scalar_tensor(-128, at::kChar));
+  ReplaceStoredPairs(shifted);
+  EXPECT_TRUE(at::equal(RunGraph(shifted, {x}), at::clamp(-x, 0, 63.75)));
+  // uint8 around 100: from -25 to 38.75, wider as a symmetric grid.
+  Graph both_signs = PairGraph("Neg", at::scalar_tensor(100, at::kByte));
+  ReplaceStoredPairs(both_signs);
+  EXPECT_TRUE(at::equal(RunGraph(both_signs, {x}), at::clamp(-x, -38.75, 38.75)));
+  // A Relu in front of int8 around 0 is part of the Clip.
+  Graph behind_relu = PairGraph("Relu", at::scalar_tensor(0, at::kChar));
+  ReplaceStoredPairs(behind_relu);
+  EXPECT_THAT(OpsOf(behind_relu), ElementsAre("Clip"));
+  EXPECT_TRUE(at::equal(RunGraph(behind_relu, {x}), at::clamp(x, 0, 32)));
+}
+
+TEST(ReplaceStoredPairsTest, ReadersOfOnePairReadOneClip) {
+  Graph graph = GraphOf({97}, {NodeOf("QuantizeLinear", {"x", "scale", "zero"}, "q"),
+                               NodeOf("DequantizeLinear", {"q", "scale", "zero"}, "a"),
+                               NodeOf("DequantizeLinear", {"q", "scale", "zero"}, "b"), NodeOf("Add", {"a", "b"}, "y")},
+                        {{"scale", at::scalar_tensor(0.25f)}, {"zero", at::scalar_tensor(0, at::kByte)}});
+  ReplaceStoredPairs(graph);
+  EXPECT_THAT(OpsOf(graph), ElementsAre("Clip", "Add"));
+  EXPECT_TRUE(graph.Verify().ok()) << graph.Verify();
+}
+
+TEST(ReplaceStoredPairsTest, WhatIsNoPairStays) {
+  Graph other_scale = PairGraph("Neg", at::scalar_tensor(0, at::kByte));
+  other_scale.initializers["twice"] = at::scalar_tensor(0.5f);
+  other_scale.nodes[2].inputs[1] = "twice";
+  ReplaceStoredPairs(other_scale);
+  EXPECT_THAT(OpsOf(other_scale), ElementsAre("Neg", "QuantizeLinear", "DequantizeLinear"));
+  Graph by_channel = PairGraph("Neg", at::zeros({97}, at::kByte));
+  by_channel.initializers["scale"] = at::full({97}, 0.25f);
+  ReplaceStoredPairs(by_channel);
+  EXPECT_THAT(OpsOf(by_channel), ElementsAre("Neg", "QuantizeLinear", "DequantizeLinear"));
 }
 
 }  // namespace
