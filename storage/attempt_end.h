@@ -56,8 +56,6 @@ struct EndingJob {
   int failed_attempts = 0;
   int max_attempts = 0;
   bool batch_halved = false;
-  /// Its worker was asked to give it back.
-  bool preempted = false;
   v1::JobSpec spec;
   /// For the message of a lost worker.
   std::string worker_id;

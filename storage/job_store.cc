@@ -2,14 +2,12 @@
 
 #include <pqxx/pqxx>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
 #include "storage/job_rows.h"
-#include "storage/joint_statement.h"
 #include "storage/start_estimate.h"
 #include "storage/statement.h"
 #include "storage/tenant_share.h"
@@ -89,50 +87,22 @@ void Notify(pqxx::transaction_base& transaction, const std::string& payload) {
   transaction.exec_params("SELECT pg_notify($1, $2)", kJobChannel, payload);
 }
 
-const std::string& CreateSql() {
+}  // namespace
+
+absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key) {
   static const std::string* const sql =
       new std::string(absl::StrCat(kInsertJob, kJoinTheLine, "SELECT ", kJobColumns,
                                    "NULL::bigint FROM made j CROSS JOIN (SELECT NULL::bytea AS progress) AS l"));
-  return *sql;
-}
-
-Parameters CreateParameters(const std::string& tenant_id, const v1::Job& job, const RequestKey& key, bool within_limit) {
   const v1::JobSpec& spec = job.spec();
-  return {tenant_id,
-          job.display_name(),
-          "\\x" + absl::BytesToHexString(spec.SerializeAsString()),
-          IdOf("models", spec.model()),
-          IdOf("datasets", spec.train_dataset()),
-          IdOf("datasets", spec.eval_dataset()),
-          absl::StrCat(spec.priority()),
-          absl::StrCat(spec.max_attempts()),
-          std::to_string(SecondsOf(spec.deadline())),
-          key.id,
-          key.sha256,
-          std::to_string(SecondsOf(spec.stall())),
-          WorkerKindOf(spec.resources()),
-          absl::StrCat(spec.resources().memory_gib()),
-          within_limit ? "true" : "false"};
-}
-
-absl::StatusOr<std::optional<v1::Job>> JobIfMade(const pqxx::result& rows) {
-  if (rows.empty()) return std::nullopt;
-  return JobOf(rows[0]);
-}
-
-}  // namespace
-
-JobStore::JobStore(Database* database)
-    : database_(*database), creates_(std::make_unique<JointStatement>(database, "job.create", CreateSql())) {}
-
-JobStore::~JobStore() = default;
-
-absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1::Job& job, const RequestKey& key) {
   std::optional<v1::Job> made;
   const auto insert = [&](pqxx::transaction_base& transaction, bool within_limit) -> absl::Status {
     const pqxx::result rows =
-        RunWith(transaction, {"job.create", CreateSql().c_str()}, CreateParameters(tenant_id, job, key, within_limit));
-    PACTORY_ASSIGN_OR_RETURN(made, JobIfMade(rows));
+        Run(transaction, {"job.create", sql->c_str()}, tenant_id, job.display_name(), BytesOf(spec),
+            IdOf("models", spec.model()), IdOf("datasets", spec.train_dataset()), IdOf("datasets", spec.eval_dataset()),
+            spec.priority(), spec.max_attempts(), SecondsOf(spec.deadline()), key.id, key.sha256, SecondsOf(spec.stall()),
+            WorkerKindOf(spec.resources()), spec.resources().memory_gib(), within_limit);
+    if (rows.empty()) return absl::OkStatus();
+    PACTORY_ASSIGN_OR_RETURN(made, JobOf(rows[0]));
     return absl::OkStatus();
   };
   const auto insert_below_limit = [&](pqxx::transaction_base& statement) { return insert(statement, false); };
@@ -142,12 +112,8 @@ absl::StatusOr<v1::Job> JobStore::Create(const std::string& tenant_id, const v1:
   };
   // A call with a request id may be repeated when the database was lost on the way.
   const bool repeatable = !key.id.empty();
-  if (repeatable) {
-    PACTORY_ASSIGN_OR_RETURN(const pqxx::result rows, creates_->Run(CreateParameters(tenant_id, job, key, false)));
-    PACTORY_ASSIGN_OR_RETURN(made, JobIfMade(rows));
-  } else {
-    PACTORY_RETURN_IF_ERROR(database_.QueryOnce("job.create", insert_below_limit));
-  }
+  PACTORY_RETURN_IF_ERROR(repeatable ? database_.Query("job.create", insert_below_limit)
+                                     : database_.QueryOnce("job.create", insert_below_limit));
   if (made.has_value()) return *std::move(made);
   const absl::Status created = repeatable ? database_.TransactRepeatable("job.create", insert_within_limit)
                                           : database_.Transact("job.create", insert_within_limit);

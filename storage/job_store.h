@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,13 +19,10 @@ namespace pactory {
 inline constexpr char kJobChannel[] = "pactory_job";
 inline constexpr char kJobsQueued[] = "queued";
 
-class JointStatement;
-
 /// The owner's side of the queue.
 class JobStore {
  public:
-  explicit JobStore(Database* database);
-  ~JobStore();
+  explicit JobStore(Database* database) : database_(*database) {}
 
   /// Queues a job whose spec is complete, and returns it without its place. The same request key returns the job made first,
   /// another content under its id INVALID_ARGUMENT. NOT_FOUND where its model or a dataset is gone; RESOURCE_EXHAUSTED with
@@ -58,7 +54,6 @@ class JobStore {
 
  private:
   Database& database_;
-  const std::unique_ptr<JointStatement> creates_;
   std::atomic<bool> announcing_ = false;
 };
 

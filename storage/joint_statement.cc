@@ -55,10 +55,6 @@ absl::Status JointStatement::Serve(const std::vector<Caller*>& callers) {
 }
 
 absl::Status JointStatement::Execute(pqxx::transaction_base& statement, const std::vector<Caller*>& callers) const {
-  if (callers.size() == 1 && begin_.empty()) {
-    callers[0]->rows = RunWith(statement, {name_.c_str(), sql_.c_str()}, callers[0]->parameters);
-    return absl::OkStatus();
-  }
   statement.conn().prepare(name_, sql_);
   statement.conn().prepare_now(name_);
   // What goes to the database in one message without a BEGIN is one transaction, which ends with the message.
@@ -79,8 +75,8 @@ absl::Status JointStatement::Execute(pqxx::transaction_base& statement, const st
 }
 
 std::string JointStatement::ExecuteSql(const pqxx::transaction_base& statement, const Parameters& parameters) const {
-  const auto literal = [&statement](std::string* text, const std::optional<std::string>& parameter) {
-    absl::StrAppend(text, parameter.has_value() ? statement.quote(*parameter) : "NULL");
+  const auto literal = [&statement](std::string* text, const std::string& parameter) {
+    absl::StrAppend(text, statement.quote(parameter));
   };
   return absl::StrCat("EXECUTE ", statement.quote_name(name_), " (", absl::StrJoin(parameters, ", ", literal), ")");
 }

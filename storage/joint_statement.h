@@ -13,9 +13,11 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "storage/database.h"
-#include "storage/statement.h"
 
 namespace pactory {
+
+/// A statement's parameters as text.
+using Parameters = std::vector<std::string>;
 
 /// One statement with parameters, for the callers of one process.
 class JointStatement {

@@ -148,7 +148,6 @@ absl::StatusOr<EndingJob> EndingJobOf(const pqxx::row& row) {
                    .batch_halved = row[4].as<bool>()};
   if (!ParseBytes(row[5], job.spec)) return absl::DataLossError("a stored job can't be read");
   job.worker_id = TextOr(row[6]);
-  job.preempted = row[7].as<bool>();
   return job;
 }
 
@@ -192,44 +191,26 @@ absl::Status CheckArtifactsAreWhole(pqxx::transaction_base& transaction, const L
                     "BLOB_MISSING");
 }
 
-const std::string& ClaimSql() {
-  static const std::string* const sql = new std::string(
-      absl::StrCat("WITH RECURSIVE ", kLines, kClaimFirst, kChargeTheStart, kStart, "SELECT ", kJobColumns, kClaimed));
-  return *sql;
-}
-
-const std::string& EndSql() {
+// Brings a leased job, seen as `job`, where `outcome` says; returns how long the attempt ran, nullopt where nothing was
+// changed.
+std::optional<absl::Duration> EndAttempt(pqxx::transaction_base& transaction, const LeaseRef& lease,
+                                         const EndingJob& job, const JobOutcome& outcome,
+                                         const ArtifactArrays& artifacts) {
   static const std::string* const sql =
       new std::string(absl::StrCat(kEndAttempt, kSettleTheEnd, "SELECT ran FROM ended"));
-  return *sql;
-}
-
-// What EndSql asks for, to bring a leased job, seen as `job`, where `outcome` says.
-Parameters EndParameters(const LeaseRef& lease, const EndingJob& job, const JobOutcome& outcome,
-                         const ArtifactArrays& artifacts) {
-  std::optional<std::string> halved;
-  if (outcome.halved.has_value()) halved = "\\x" + absl::BytesToHexString(outcome.halved->SerializeAsString());
-  return {lease.job_id,
-          absl::StrCat(lease.fence),
-          job.cancelling ? "CANCELLING" : "RUNNING",
-          v1::Job::State_Name(outcome.state),
-          outcome.error.reason(),
-          outcome.error.message(),
-          absl::StrCat(outcome.lost),
-          absl::StrCat(outcome.failed),
-          halved,
-          IntervalOf(outcome.wait),
-          outcome.event,
-          outcome.detail,
-          artifacts.names,
-          artifacts.sha256s,
-          artifacts.media_types};
-}
-
-// How long the attempt ran; nullopt where nothing was changed.
-std::optional<absl::Duration> RanOf(const pqxx::result& ended) {
+  const std::string halved =
+      outcome.halved.has_value() ? "\\x" + absl::BytesToHexString(outcome.halved->SerializeAsString()) : "";
+  const pqxx::result ended =
+      Run(transaction, {"lease.end", sql->c_str()}, lease.job_id, lease.fence, job.cancelling ? "CANCELLING" : "RUNNING",
+          v1::Job::State_Name(outcome.state), outcome.error.reason(), outcome.error.message(), outcome.lost,
+          outcome.failed, halved.empty() ? nullptr : halved.c_str(), IntervalOf(outcome.wait), outcome.event,
+          outcome.detail, artifacts.names, artifacts.sha256s, artifacts.media_types);
   if (ended.empty()) return std::nullopt;
   return absl::Seconds(ended[0][0].as<double>());
+}
+
+std::string ClaimSql() {
+  return absl::StrCat("WITH RECURSIVE ", kLines, kClaimFirst, kChargeTheStart, kStart, "SELECT ", kJobColumns, kClaimed);
 }
 
 }  // namespace
@@ -238,8 +219,7 @@ LeaseStore::LeaseStore(Database* database, absl::Duration term, absl::Duration r
     : database_(*database),
       term_(term),
       retry_wait_(retry_wait),
-      claims_(std::make_unique<JointStatement>(database, "lease.claim", ClaimSql(), kClaimsInTurn)),
-      ends_(std::make_unique<JointStatement>(database, "lease.end", EndSql())) {}
+      claims_(std::make_unique<JointStatement>(database, "lease.claim", ClaimSql(), kClaimsInTurn)) {}
 
 LeaseStore::~LeaseStore() = default;
 
@@ -306,53 +286,46 @@ absl::StatusOr<FinishedJob> LeaseStore::Finish(const LeaseRef& lease, const v1::
   return End(lease, EndOf(request), request);
 }
 
-// nullopt where this very call ended the attempt before and its answer was lost.
-absl::StatusOr<std::optional<EndingJob>> LeaseStore::Look(const LeaseRef& lease, AttemptEnd end) {
-  std::optional<EndingJob> job;
-  PACTORY_RETURN_IF_ERROR(database_.Query("lease.look", [&](pqxx::transaction_base& statement) -> absl::Status {
-    const pqxx::result looked = Run(statement, kLook, lease.job_id, lease.fence);
-    if (looked.empty()) return end == AttemptEnd::kReleased ? LeaseLost(lease) : CheckEndedBefore(statement, lease, end);
-    PACTORY_ASSIGN_OR_RETURN(job, EndingJobOf(looked[0]));
-    return absl::OkStatus();
-  }));
-  return job;
-}
-
 absl::StatusOr<FinishedJob> LeaseStore::End(const LeaseRef& lease, AttemptEnd end,
                                             const v1::FinishJobRequest& request) {
-  // What changes a job under its lease is a cancel, and there is one: what the second look finds stays. Of a success only a
-  // cancel makes another outcome, so its first try needs no look.
-  for (int look = end == AttemptEnd::kSucceeded ? 0 : 1; look <= 2; ++look) {
-    EndingJob job;
-    if (look > 0) {
-      PACTORY_ASSIGN_OR_RETURN(const std::optional<EndingJob> looked, Look(lease, end));
-      if (!looked.has_value()) return FinishedJob();
-      job = *looked;
-    }
-    if (end == AttemptEnd::kCancelled && !job.cancelling) {
-      return WithReason(
-          absl::FailedPreconditionError(absl::StrCat(
-              "a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/", lease.job_id)),
-          "NOT_CANCELLED");
-    }
-    JobOutcome outcome = OutcomeOf(end, request.failed(), job, retry_wait_);
-    if (outcome.event == "RELEASED" && job.preempted) outcome.event = "PREEMPTED";
-    const ArtifactArrays artifacts = outcome.state == v1::Job::SUCCEEDED ? ArraysOf(request.succeeded().artifacts())
-                                     : outcome.state == v1::Job::FAILED  ? ArraysOf(request.failed_artifacts())
-                                                                         : ArraysOf({});
-    PACTORY_ASSIGN_OR_RETURN(const pqxx::result ended, ends_->Run(EndParameters(lease, job, outcome, artifacts)));
-    if (const std::optional<absl::Duration> ran = RanOf(ended); ran.has_value()) {
-      FinishedJob finished = {.state = outcome.state, .ran = *ran};
+  FinishedJob finished;
+  PACTORY_RETURN_IF_ERROR(database_.Query("lease.end", [&](pqxx::transaction_base& statement) -> absl::Status {
+    // What changes a job under its lease is a cancel, and there is one: what the second look finds stays. Of a success only a
+    // cancel makes another outcome, so its first try needs no look.
+    for (int look = end == AttemptEnd::kSucceeded ? 0 : 1; look <= 2; ++look) {
+      EndingJob job;
+      bool preempted = false;
+      if (look > 0) {
+        const pqxx::result looked = Run(statement, kLook, lease.job_id, lease.fence);
+        if (looked.empty()) {
+          return end == AttemptEnd::kReleased ? LeaseLost(lease) : CheckEndedBefore(statement, lease, end);
+        }
+        PACTORY_ASSIGN_OR_RETURN(job, EndingJobOf(looked[0]));
+        preempted = looked[0][7].as<bool>();
+      }
+      if (end == AttemptEnd::kCancelled && !job.cancelling) {
+        return WithReason(
+            absl::FailedPreconditionError(absl::StrCat(
+                "a job ends CANCELLED only after a cancel; use ReleaseJob to give it back: jobs/", lease.job_id)),
+            "NOT_CANCELLED");
+      }
+      JobOutcome outcome = OutcomeOf(end, request.failed(), job, retry_wait_);
+      if (outcome.event == "RELEASED" && preempted) outcome.event = "PREEMPTED";
+      const ArtifactArrays artifacts = outcome.state == v1::Job::SUCCEEDED ? ArraysOf(request.succeeded().artifacts())
+                                       : outcome.state == v1::Job::FAILED  ? ArraysOf(request.failed_artifacts())
+                                                                           : ArraysOf({});
+      const std::optional<absl::Duration> ran = EndAttempt(statement, lease, job, outcome, artifacts);
+      if (!ran.has_value()) {
+        if (look > 0) PACTORY_RETURN_IF_ERROR(CheckArtifactsAreWhole(statement, lease, artifacts));
+        continue;
+      }
+      finished = {.state = outcome.state, .ran = *ran};
       if (outcome.event == "RETRIED") finished.retried = FailureClassOf(request.failed().reason());
-      return finished;
+      return absl::OkStatus();
     }
-    if (look > 0) {
-      PACTORY_RETURN_IF_ERROR(database_.Query("lease.not_whole", [&](pqxx::transaction_base& statement) {
-        return CheckArtifactsAreWhole(statement, lease, artifacts);
-      }));
-    }
-  }
-  return LeaseLost(lease);
+    return LeaseLost(lease);
+  }));
+  return finished;
 }
 
 absl::Status LeaseStore::CheckClocks(pqxx::transaction_base& transaction, SteadyClock::time_point since) {
@@ -385,9 +358,7 @@ absl::StatusOr<std::vector<ReapedJob>> LeaseStore::Reap(SteadyClock::time_point 
           PACTORY_ASSIGN_OR_RETURN(const EndingJob job, EndingJobOf(row));
           const JobOutcome outcome = OutcomeOf(end, v1::JobError(), job, retry_wait_);
           // Where a cancel came in between, the next scan sees it.
-          const pqxx::result ended =
-              RunWith(transaction, {"lease.end", EndSql().c_str()}, EndParameters(lease, job, outcome, ArraysOf({})));
-          if (ended.empty()) continue;
+          if (!EndAttempt(transaction, lease, job, outcome, ArraysOf({})).has_value()) continue;
           reaped.push_back({.id = lease.job_id, .end = end, .state = outcome.state, .detail = outcome.detail});
         }
         return absl::OkStatus();

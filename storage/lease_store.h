@@ -98,13 +98,11 @@ class LeaseStore {
  private:
   absl::Status CheckClocks(pqxx::transaction_base& transaction, SteadyClock::time_point since);
   absl::StatusOr<FinishedJob> End(const LeaseRef& lease, AttemptEnd end, const v1::FinishJobRequest& request);
-  absl::StatusOr<std::optional<EndingJob>> Look(const LeaseRef& lease, AttemptEnd end);
 
   Database& database_;
   const absl::Duration term_;
   const absl::Duration retry_wait_;
   const std::unique_ptr<JointStatement> claims_;
-  const std::unique_ptr<JointStatement> ends_;
   absl::Mutex mutex_;
   // How far the database's clock was ahead of this machine's steady one at the last scan.
   std::optional<absl::Duration> clock_ahead_ ABSL_GUARDED_BY(mutex_);
