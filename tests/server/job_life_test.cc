@@ -316,6 +316,21 @@ TEST_F(JobLifeTest, ACancelledJobPublishesNothingThoughItsWorkerSucceeded) {
   EXPECT_EQ(Sql("SELECT count(*) FROM artifact"), "0");
 }
 
+TEST_F(JobLifeTest, ACheckpointAboveTheLimitOfFilesIsRefusedAndTheJobGoesOn) {
+  NewJob(user_);
+  options_.max_blob_bytes = 8;
+  StartServer();
+  const v1::LeaseToken token = Lease(NewWorker()).lease().token();
+  grpc::Status uploaded;
+  UploadUnder(token, "of nine b", uploaded);
+  EXPECT_EQ(uploaded.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << uploaded.error_message();
+  EXPECT_EQ(FieldOf(uploaded), "size_bytes");
+  UploadUnder(token, "of eight", uploaded);
+  EXPECT_TRUE(uploaded.ok()) << uploaded.error_message();
+  v1::HeartbeatResponse beat;
+  EXPECT_TRUE(Heartbeat(token, beat).ok());
+}
+
 TEST_F(JobLifeTest, StallMustBeATime) {
   v1::CreateJobRequest request = JobRequest(user_);
   request.mutable_job()->mutable_spec()->mutable_stall()->set_seconds(-1);
