@@ -179,27 +179,35 @@ class Lowering {
     return output;
   }
 
-  // What a Clip reads, where the grid ends at its bounds or within and the QuantizeLinear alone reads it: it then saturates as the Clip
-  // does, and fuses with the layer before. Else `value`.
-  std::string WithoutClip(const std::string& value, const Quantizer& quantizer, double scale) const {
-    // Of float's rounding between a range and its scale.
-    constexpr double kTolerance = 1e-6;
+  // What a Clip reads that the QuantizeLinear alone reads, where the ends of `grid` can do the Clip's work: a layer then fuses with the
+  // QuantizeLinear behind it. Ends that lie beyond the Clip's move there, for a layer computed in int8; integers that are clipped stand
+  // for the same values. Else `value`.
+  std::string WithoutClip(const std::string& value, const at::Tensor& scale, StoredGrid& grid) const {
     const Node* clip = std::as_const(graph_).Producer(value);
     if (clip == nullptr || clip->op_type != "Clip" || graph_.IsOutput(value) || std::as_const(graph_).Consumers(value).size() != 1) {
       return value;
     }
     const std::optional<ClipRange> ends = ClippedTo(graph_, *clip);
-    const double low = static_cast<double>(quantizer.grid().qmin) * scale, high = static_cast<double>(quantizer.grid().qmax) * scale;
-    const double slack = kTolerance * (high - low);
-    return ends && ends->low <= low + slack && high <= ends->high + slack ? clip->inputs[0] : value;
+    if (!ends) return value;
+    const auto stored = [&](double end) {
+      const double steps = at::full({}, end, at::kFloat).div(scale).round().item<double>() + static_cast<double>(grid.zero_point);
+      return static_cast<int64_t>(std::clamp(steps, static_cast<double>(grid.low), static_cast<double>(grid.high)));
+    };
+    const int64_t low = stored(ends->low), high = stored(ends->high);
+    const Node* layer = std::as_const(graph_).Producer(clip->inputs[0]);
+    const bool may_move = layer != nullptr && int8_layers_.contains(layer->name) && RulesOf(config_.profile()).quantizes_outputs;
+    if (!may_move && (low != grid.low || high != grid.high)) return value;
+    grid.low = low;
+    grid.high = high;
+    return clip->inputs[0];
   }
 
   void LowerActivation(const Node& node, Quantizer& quantizer) {
-    const StoredGrid grid = StoreGrid(quantizer.grid(), config_);
+    StoredGrid grid = StoreGrid(quantizer.grid(), config_);
     const at::Tensor scale = quantizer.Scales({}).reshape({});
     const std::string scale_name = Constant(absl::StrCat(quantizer.spec().id, "_scale"), scale);
     const std::string zero = Constant(absl::StrCat("zero_", grid.zero_point), at::full({}, grid.zero_point, grid.type));
-    const std::string value = WithoutClip(node.inputs[0], quantizer, scale.item<double>());
+    const std::string value = WithoutClip(node.inputs[0], scale, grid);
     const std::string input = IsTakenForInt8(value) ? AddFloor(value, quantizer, scale) : value;
     std::string integers = graph_.UniqueValueName(absl::StrCat(input, "_int"));
     graph_.nodes.push_back(MakeNode("QuantizeLinear", {input, scale_name, zero}, integers));

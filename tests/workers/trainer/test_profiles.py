@@ -6,10 +6,11 @@ import subprocess
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from small_nets import run_onnx
+from small_nets import random_weights, run_onnx, save_net
 from test_trainer_jobs import TRAINER, material, pytestmark, quantize  # noqa: F401 (material is a fixture)
 
 
@@ -119,3 +120,29 @@ def test_lint_names_what_another_runtime_does_not_take(material, tmp_path):
     (tmp_path / "garbage.onnx").write_bytes(b"\xff" * 100)
     assert lint(tmp_path / "garbage.onnx", "ORT_CPU").returncode == 3
     assert lint(path, "NO_SUCH").returncode == 2
+
+
+def test_layers_before_a_clip_stay_int8_whatever_their_range_learns(tmp_path):
+    """Relu6 as exporters write it. LSQ's ranges move past its 6, where ONNX Runtime would keep it and compute the layer in float."""
+    weights = random_weights(1, w1=(16, 3, 3, 3), w2=(32, 16, 1, 1), w3=(32, 32, 1, 1), w4=(4, 32))
+    weights |= {name: weights[name] * 3 for name in ("w1", "w2", "w3")} | {"zero": np.float32(0), "six": np.float32(6)}
+    convs = [helper.make_node("Conv", [x, w], [c], w) for x, w, c in (("x", "w1", "c1"), ("r1", "w2", "c2"), ("r2", "w3", "c3"))]
+    clips = [helper.make_node("Clip", [f"c{i}", "zero", "six"], [f"r{i}"]) for i in (1, 2, 3)]
+    save_net(tmp_path / "m.onnx", [node for pair in zip(convs, clips) for node in pair] + [
+        helper.make_node("GlobalAveragePool", ["r3"], ["p"]), helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w4"], ["y"], "last", transB=1)], weights, {"x": ["N", 3, 16, 16]}, {"y": ["N", 4]})
+    for name in ("train", "eval"):
+        np.savez(tmp_path / f"{name}.npz", x=np.random.default_rng(1).standard_normal((128, 3, 16, 16)).astype(np.float32))
+    done = quantize(tmp_path, tmp_path, "--preset", "pact_distill_int8", "--set", "activations.method=LSQ", "--set", "training.steps=40",
+                    "--set", "activations.alpha.learning_rate_multiplier=30", "--set", "training.batch_size=16")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    ends = [q["scale"] * 255 for q in report["quantizers"] if q["target"] == "activation"]
+    assert any(end > 6 for end in ends), ends
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    ort.InferenceSession(str(tmp_path / "model.int8.onnx"), options, providers=["CPUExecutionProvider"])
+    ops = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert ops.count("QLinearConv") == [layer["precision"] for layer in report["layers"]].count("int8") - 1 >= 2, ops
+    assert report["agreement"]["top1"] >= 0.99
