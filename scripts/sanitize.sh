@@ -6,6 +6,7 @@ source "$(dirname "$0")/lib.sh"
 sanitizer=${1:?usage: scripts/sanitize.sh address,undefined|thread [SUITE...]}
 shift
 "$root/scripts/bootstrap.sh"
+[ "$sanitizer" = thread ] && "$root/scripts/build_tsan_libraries.sh"
 folder=$root/build/${sanitizer//,/-}
 cmake -S "$root" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPACTORY_SANITIZE="$sanitizer" \
   -DPACTORY_LIBTORCH_DIR="$cache/libtorch" -DPACTORY_PYTHON_DIR="$cache/venv"
@@ -20,4 +21,6 @@ if [ $# = 0 ]; then
 fi
 ninja -C "$folder" "${@/%/_test}"
 export PACTORY_SOURCE_DIR=$root PACTORY_BINARY_DIR=$folder
+# Only now: the programs that build are not made for ThreadSanitizer.
+[ "$sanitizer" = thread ] && export LD_LIBRARY_PATH=$cache/tsan/lib
 for suite in "$@"; do "$folder/bin/${suite}_test"; done

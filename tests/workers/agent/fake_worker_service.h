@@ -84,9 +84,9 @@ class FakeWorkerService : public v1::WorkerService::Service {
   }
 
   /// Waits until `condition` holds of this service; returns whether it does.
-  bool Await(std::function<bool()> condition, absl::Duration timeout = absl::Seconds(20)) {
+  bool Await(std::function<bool()> condition) {
     absl::MutexLock lock(&mutex_);
-    return mutex_.AwaitWithTimeout(absl::Condition(&condition, &std::function<bool()>::operator()), timeout);
+    return mutex_.AwaitWithTimeout(absl::Condition(&condition, &std::function<bool()>::operator()), absl::Seconds(20));
   }
   void Set(std::function<void()> change) {
     absl::MutexLock lock(&mutex_);
