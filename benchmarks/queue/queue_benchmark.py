@@ -16,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "tests" / "chaos"), str(HERE.parents[1] / "tests" / "e2e")]
 
 from conftest import BIN, Files, Service  # noqa: E402
+from run_report import add_report_argument, publish  # noqa: E402
 from world import sql  # noqa: E402
 
 FULL = {"starts": 300, "lives": 5000, "depths": [1000, 100000, 1000000], "claims": 300, "workers": 2000, "beats_seconds": 60}
@@ -134,7 +135,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="a minute, to see that it works")
     parser.add_argument("--peer-python", help="Python with Procrastinate; without it there is no peer")
-    parser.add_argument("--report", help="file for the report, beside standard output")
+    add_report_argument(parser)
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pactory-queue-"))
     bench = None
@@ -148,10 +149,7 @@ def main():
         if bench:
             bench.service.down()
         shutil.rmtree(folder, ignore_errors=True)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.report:
-        pathlib.Path(options.report).write_text(text)
+    publish(report, options)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 import argparse
 import collections
 import concurrent.futures
-import json
 import pathlib
 import random
 import shutil
@@ -16,6 +15,7 @@ from clients import Clients  # noqa: E402
 from conftest import wait_until  # noqa: E402
 from faults import LEASE_SECONDS, Faults  # noqa: E402
 from history import unexcused_losses, violations  # noqa: E402
+from run_report import add_report_argument, publish  # noqa: E402
 from world import World  # noqa: E402
 
 CLIENTS = 2
@@ -109,13 +109,10 @@ def main():
     parser.add_argument("--agents", type=int, default=4)
     parser.add_argument("--rate", type=float, default=6, help="scripted jobs a second")
     parser.add_argument("--pause", type=float, default=2, help="seconds between the submits of each client of the command line")
-    parser.add_argument("--report", help="file for the report, beside standard output")
+    add_report_argument(parser)
     options = parser.parse_args()
     report = run(options.minutes, options.seed, options.agents, options.pause, options.rate)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.report:
-        pathlib.Path(options.report).write_text(text)
+    publish(report, options)
     return 1 if report["violations"] else 0
 
 

@@ -109,9 +109,7 @@ class Faults:
             kill(pid, signal.SIGCONT)
 
     def restart_postgres(self):
-        pid = self.world.service.status()["postgres"]["pid"]
-        kill(pid, signal.SIGQUIT)
-        wait_until(lambda: not process_runs(pid), 30, "PostgreSQL is gone")
+        self.world.kill_postgres()
         time.sleep(self.rng.uniform(0, LEASE_SECONDS * 1.2))
         self.world.up()
 

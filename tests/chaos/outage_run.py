@@ -5,18 +5,16 @@
 Of two jobs one ends while nobody hears of it, the other trains through the whole of it. Needs a build.
 """
 import argparse
-import json
 import pathlib
 import shutil
-import signal
 import sys
 import tempfile
 import time
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1] / "e2e")]
 
-from conftest import process_runs, wait_until  # noqa: E402
-from faults import kill  # noqa: E402
+from conftest import wait_until  # noqa: E402
+from run_report import add_report_argument, publish  # noqa: E402
 from world import World  # noqa: E402
 
 SHORT_STEPS = 2000
@@ -44,11 +42,6 @@ class Outages:
         self.world.service.kill(self.world.service.server_pid())
         self.world.second.kill()
 
-    def kill_postgres(self):
-        pid = self.world.service.status()["postgres"]["pid"]
-        kill(pid, signal.SIGQUIT)
-        wait_until(lambda: not process_runs(pid), 30, "PostgreSQL is gone")
-
     def through(self, take_away):
         """One outage; returns what became of its two jobs."""
         names = {"short": self.submit(SHORT_STEPS), "long": self.submit(ENDLESS_STEPS)}
@@ -70,13 +63,13 @@ class Outages:
         return found
 
     def run(self):
-        return {"servers": self.through(self.kill_servers), "postgres": self.through(self.kill_postgres)}
+        return {"servers": self.through(self.kill_servers), "postgres": self.through(self.world.kill_postgres)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--report", help="file for the report, beside standard output")
+    add_report_argument(parser)
     options = parser.parse_args()
     # Short, for the path of a Unix socket.
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pactory-outage-"))
@@ -86,10 +79,7 @@ def main():
     finally:
         world.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.report:
-        pathlib.Path(options.report).write_text(text)
+    publish(report, options)
     jobs = [job for outage in report.values() for job in outage.values()]
     kept = all(job["state"] == "SUCCEEDED" and job["leases"] == 1 for job in jobs)
     return int(not (kept and all(outage["short"]["ended_meanwhile"] for outage in report.values())))

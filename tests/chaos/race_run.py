@@ -18,6 +18,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(_
 
 from conftest import BIN, Files, wait_until  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
+from run_report import add_report_argument, publish  # noqa: E402
 from world import ChaosService, sql  # noqa: E402
 
 
@@ -81,13 +82,10 @@ def main():
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=10000)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--report", help="file for the report, beside standard output")
+    add_report_argument(parser)
     options = parser.parse_args()
     report = run(options.clients, options.rounds, options.kills)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.report:
-        pathlib.Path(options.report).write_text(text)
+    publish(report, options)
     return 1 if report["doubled_requests"] or report["rounds_with_several_jobs"] or report["jobs"] != options.rounds else 0
 
 

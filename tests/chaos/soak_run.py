@@ -7,7 +7,6 @@ Growth is the slope of a line through the resident memory after the first tenth 
 """
 import argparse
 import concurrent.futures
-import json
 import pathlib
 import shutil
 import sys
@@ -18,6 +17,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(_
 
 from clients import Clients  # noqa: E402
 from conftest import wait_until  # noqa: E402
+from run_report import add_report_argument, publish  # noqa: E402
 from world import World  # noqa: E402
 
 MIB_PER_HOUR = 1
@@ -102,13 +102,10 @@ def main():
     parser.add_argument("--hours", type=float, default=1)
     parser.add_argument("--rate", type=float, default=4, help="jobs a second")
     parser.add_argument("--agents", type=int, default=3)
-    parser.add_argument("--report", help="file for the report, beside standard output")
+    add_report_argument(parser)
     options = parser.parse_args()
     report = run(options.hours, options.rate, options.agents)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.report:
-        pathlib.Path(options.report).write_text(text)
+    publish(report, options)
     grows = any(found["mib_per_hour"] > MIB_PER_HOUR for found in report["memory"].values())
     return int(grows or any(size > HOT_TABLE_MIB for size in report["largest_table_mib"].values()))
 

@@ -1,7 +1,8 @@
 """Everything that runs in a chaos run: PostgreSQL, two servers on it, agents, and the proxies between them."""
-import json
 import pathlib
+import random
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -13,7 +14,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 from conftest import BIN, Files, Service, process_runs, wait_until  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
-from faults import LEASE_SECONDS  # noqa: E402
+from faults import LEASE_SECONDS, kill  # noqa: E402
 
 POSTGRES_BIN = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), default=pathlib.Path("/usr/bin"))
 SERVER_FLAGS = [f"--lease-seconds={LEASE_SECONDS}", "--heartbeat-seconds=0.5", "--reaper-seconds=0.5", "--retry-seconds=0.5",
@@ -28,12 +29,30 @@ def sql(url, statement, check=True):
     return [line.split("|") for line in done.stdout.splitlines()]
 
 
+def lasting_port():
+    """A free port that no outgoing connection of this machine takes while its server is down."""
+    end = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10000, end)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                # Somebody has it: another one.
+                continue
+
+
 class ChaosService(Service):
     """The first server and PostgreSQL; the rest is the world's own."""
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.port = lasting_port()
+
     def up(self):
         server = [f"--server-arg={argument}" for argument in SERVER_FLAGS]
-        return self.json("local", "up", "--dir", self.folder, "--workers", 0, "--grpc-port", 0, "--http-port", 0, "--python",
+        return self.json("local", "up", "--dir", self.folder, "--workers", 0, "--grpc-port", self.port, "--http-port", 0, "--python",
                          sys.executable, *server)
 
 
@@ -50,22 +69,21 @@ class SecondServer:
         self.role = parts.username or query["user"][0]
         self.name = parts.path.strip("/")
         self.url = f"postgresql://{self.role}@{self.database.address}/{self.name}"
-        self.address = None
+        self.address = f"127.0.0.1:{lasting_port()}"
         self.process = None
 
     def up(self):
-        """Starts it where it does not run, on its old port."""
+        """Starts it where it does not run."""
         if self.process and self.process.poll() is None:
             return
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [str(BIN / "pactory-server"), "serve", "--database-url", self.url, "--listen", self.address or "127.0.0.1:0",
+                [str(BIN / "pactory-server"), "serve", "--database-url", self.url, "--listen", self.address,
                  "--http-listen", "127.0.0.1:0", "--ready-file", str(ready), *SERVER_FLAGS], stdout=log, stderr=log)
         wait_until(lambda: ready.exists() or self.process.poll() is not None, 60, "the second server is ready")
         assert ready.exists(), (self.folder / "log").read_text()[-2000:]
-        self.address = json.loads(ready.read_text())["grpc"]
 
     def kill(self):
         self.process.kill()
@@ -153,6 +171,11 @@ class World:
 
     def agents_of_first(self):
         return [agent for agent in self.agents if agent not in self.agents_of_second()]
+
+    def kill_postgres(self):
+        pid = self.service.status()["postgres"]["pid"]
+        kill(pid, signal.SIGQUIT)
+        wait_until(lambda: not process_runs(pid), 30, "PostgreSQL is gone")
 
     def up(self):
         """Starts again what was killed."""
