@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/error.h"
 
 namespace pactory {
 
@@ -20,34 +19,29 @@ absl::StatusOr<pqxx::result> JointStatement::Run(Parameters parameters) {
       return caller.place != Caller::Place::kInLine || (!under_way_ && line_.front() == &caller);
     };
     mutex_.Await(absl::Condition(&called));
-    if (caller.place == Caller::Place::kServed) return std::move(caller.rows);
     if (caller.place == Caller::Place::kInLine) {
       callers.swap(line_);
       under_way_ = true;
     }
   }
-  if (callers.empty()) {
-    const absl::Status alone = Serve({&caller});
-    return alone.ok() ? std::move(caller.rows) : alone;
-  }
+  if (!callers.empty()) ServeLine(std::move(callers));
+  if (caller.place == Caller::Place::kServed) return std::move(caller.rows);
+  const absl::Status alone = Serve({&caller});
+  return alone.ok() ? std::move(caller.rows) : alone;
+}
+
+void JointStatement::ServeLine(std::vector<Caller*> callers) {
   // Whichever transactions meet, of this server or another, lock the same rows in the same order.
   std::sort(callers.begin(), callers.end(), [](const Caller* a, const Caller* b) { return a->parameters < b->parameters; });
   const absl::Status status = Serve(callers);
   // Nothing of the transaction was done. Where it was not for the database, one of them was the reason.
   const bool separate = callers.size() > 1 && !status.ok() && !absl::IsUnavailable(status) && !absl::IsResourceExhausted(status);
-  {
-    absl::MutexLock lock(&mutex_);
-    under_way_ = false;
-    for (Caller* served : callers) {
-      if (!status.ok()) served->rows = status;
-      served->place = separate ? Caller::Place::kAlone : Caller::Place::kServed;
-    }
+  absl::MutexLock lock(&mutex_);
+  under_way_ = false;
+  for (Caller* served : callers) {
+    if (!status.ok()) served->rows = status;
+    served->place = separate ? Caller::Place::kAlone : Caller::Place::kServed;
   }
-  if (separate) {
-    const absl::Status alone = Serve({&caller});
-    if (!alone.ok()) return alone;
-  }
-  return std::move(caller.rows);
 }
 
 absl::Status JointStatement::Serve(const std::vector<Caller*>& callers) {

@@ -43,6 +43,7 @@ class JointStatement {
     enum class Place { kInLine, kAlone, kServed } place = Place::kInLine;
     absl::StatusOr<pqxx::result> rows = absl::UnknownError("");
   };
+  void ServeLine(std::vector<Caller*> callers) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Serve(const std::vector<Caller*>& callers);
   absl::Status Execute(pqxx::transaction_base& statement, const std::vector<Caller*>& callers) const;
   std::string ExecuteSql(const pqxx::transaction_base& statement, const Parameters& parameters) const;

@@ -32,8 +32,9 @@ LEFT JOIN blob cb ON cb.id = j.checkpoint_blob_id)sql";
 
 constexpr Statement kAnyReady = {"lease.any_ready", "SELECT 1 FROM job_ready WHERE ready_time <= now() LIMIT 1"};
 
-// The worker's time of last contact is written at most every 30 s: who reads it goes by minutes. The commit does not wait for the disk: a crash
-// of the database may take the last heartbeat back, and a lease outlasts two. Times are counted from when the lease's row was had.
+// The worker's time of last contact is written at most every 30 s: who reads it goes by minutes. The commit does not wait for the
+// disk: a crash of the database may take the last heartbeat back, and a lease outlasts two. Times are counted from when the lease's row
+// was had.
 constexpr Statement kHeartbeat = {"lease.heartbeat", R"sql(
 WITH beat AS (
   UPDATE job_lease SET lease_until = clock_timestamp() + $3::interval, heartbeat_time = clock_timestamp(),
