@@ -9,8 +9,33 @@
 #include "quant/exporting/serialize_graph.h"
 #include "quant/exporting/shorten_names.h"
 #include "quant/exporting/upgrade_opset.h"
+#include "quant/onnx/tensor.h"
 
 namespace pactory::quant {
+namespace {
+
+// A graph that was widened to float32 (passes/widen_floats.h) gives its outputs in the types of the uploaded file.
+absl::Status CastOutputs(Graph& graph) {
+  for (const ValueInfo& output : graph.outputs) {
+    Node* producer = graph.Producer(output.name);
+    if (producer == nullptr || !at::isFloatingType(output.type) || output.type == at::kFloat) continue;
+    PACTORY_ASSIGN_OR_RETURN(const int64_t type, OnnxTypeOf(output.type));
+    if (producer->op_type == "Cast" && producer->IntOr("to", 0) == type) continue;
+    const std::string computed = graph.UniqueValueName(output.name + "_float");
+    graph.ReplaceUses(output.name, computed);
+    std::replace(producer->outputs.begin(), producer->outputs.end(), output.name, computed);
+    Node cast;
+    cast.op_type = "Cast";
+    cast.name = graph.UniqueNodeName(output.name + "_cast");
+    cast.inputs = {computed};
+    cast.outputs = {output.name};
+    cast.attributes["to"] = type;
+    graph.nodes.push_back(std::move(cast));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::StatusOr<ExportedModel> ExportModel(QuantizedModel& model, const QuantizationPlan& plan, const v1::ExportConfig& config) {
   ExportedModel result;
@@ -23,6 +48,7 @@ absl::StatusOr<ExportedModel> ExportModel(QuantizedModel& model, const Quantizat
                                     [](const auto& item) { return item.second.scalar_type() == at::kInt4; });
   PACTORY_RETURN_IF_ERROR(UpgradeOpset(graph, has_int4 ? kInt4Opset : kExportOpset));
   if (config.profile() == v1::ExportConfig::QOPERATOR) FuseToQoperators(graph);
+  PACTORY_RETURN_IF_ERROR(CastOutputs(graph));
   PACTORY_RETURN_IF_ERROR(graph.Verify());
   result.layers = MeasureLayerStorage(graph, plan);
   // Last, because messages of the steps before name nodes as their owner knows them.

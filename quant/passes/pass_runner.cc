@@ -17,6 +17,7 @@
 #include "quant/passes/replace_decomposed_hard_swish.h"
 #include "quant/passes/replace_shape_arithmetic.h"
 #include "quant/passes/split_fused_ops.h"
+#include "quant/passes/widen_floats.h"
 
 namespace pactory::quant {
 
@@ -29,6 +30,8 @@ const std::vector<Pass>& PreparationPasses() {
       {"fold_inlined_constants", FoldConstants},
       // Before every pattern, which know the plain layers only.
       {"split_fused_ops", SplitFusedOps},
+      // Now that stored weights are constants of plain layers, whose types it asks for.
+      {"widen_floats", WidenFloats},
       // After constants, because it takes them as the known part of a shape.
       {"replace_shape_arithmetic", ReplaceShapeArithmetic},
       // Before identities, since two transposes may undo each other.

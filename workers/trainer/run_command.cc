@@ -70,8 +70,11 @@ absl::Status WriteFile(const fs::path& path, const std::string& content) {
 
 absl::Status WriteOutputs(const quant::Graph& graph, const std::vector<at::Tensor>& outputs, const fs::path& folder) {
   for (size_t index = 0; index < outputs.size(); ++index) {
+    const quant::ValueInfo& output = graph.outputs[index];
+    // A graph that the passes widened to float32 still promises the file's types.
+    const bool widened = at::isFloatingType(output.type) && outputs[index].scalar_type() == at::kFloat;
     PACTORY_ASSIGN_OR_RETURN(const onnx::TensorProto proto,
-                             quant::TensorToProto(outputs[index], graph.outputs[index].name));
+                             quant::TensorToProto(widened ? outputs[index].to(output.type) : outputs[index], output.name));
     PACTORY_RETURN_IF_ERROR(WriteFile(folder / absl::StrCat("output_", index, ".pb"), proto.SerializeAsString()));
   }
   return absl::OkStatus();

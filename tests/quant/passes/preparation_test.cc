@@ -12,6 +12,7 @@
 #include "quant/passes/replace_decomposed_hard_swish.h"
 #include "quant/passes/replace_shape_arithmetic.h"
 #include "quant/passes/replace_stored_pairs.h"
+#include "quant/passes/widen_floats.h"
 #include "tests/quant/make_graph.h"
 
 namespace pactory::quant {
@@ -197,6 +198,71 @@ TEST(FuseMatmulAddTest, ProductsOfMoreDimensionsStay) {
                         {{"w", at::randn({3, 4})}, {"b", at::randn({4})}});
   Apply(FuseMatmulAdd, graph, at::randn({5, 2, 3}));
   EXPECT_THAT(OpsOf(graph), ElementsAre("MatMul", "Add"));
+}
+
+constexpr int64_t kOnnxFloat = 1, kOnnxInt64 = 7, kOnnxFloat16 = 10, kOnnxDouble = 11;
+
+TEST(WidenFloatsTest, AHalfModelComputesInFloatAndKeepsItsInputsAndOutputsTypes) {
+  const at::Tensor w = at::randn({4, 3}).to(at::kHalf), x = at::randn({5, 3}).to(at::kHalf);
+  Graph graph = GraphOf({-1, 3}, {NodeOf("MatMul", {"x", "w"}, "m"), NodeOf("Relu", {"m"}, "r"), NodeOf("Shape", {"r"}, "s"),
+                                  NodeOf("ConstantOfShape", {"s"}, "c", {{"value", at::ones({1}, at::kHalf)}}), NodeOf("Add", {"r", "c"}, "y")},
+                        {{"w", w.t().contiguous()}});
+  graph.inputs[0].type = graph.outputs[0].type = at::kHalf;
+  ASSERT_TRUE(WidenFloats(graph).ok());
+  ASSERT_TRUE(graph.Verify().ok()) << graph.Verify();
+  EXPECT_THAT(OpsOf(graph), ElementsAre("Cast", "MatMul", "Relu", "Shape", "ConstantOfShape", "Add"));
+  EXPECT_EQ(graph.inputs[0].type, at::kHalf);
+  EXPECT_EQ(graph.outputs[0].type, at::kHalf);
+  const at::Tensor y = RunGraph(graph, {x});
+  EXPECT_EQ(y.scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::allclose(y, at::relu(x.to(at::kFloat).matmul(w.to(at::kFloat).t())) + 1, 1e-5, 1e-6));
+}
+
+TEST(WidenFloatsTest, CastsAroundHalfLayersAreGoneAndThoseOfIntegersStay) {
+  for (const auto& [type, number] : {std::pair{at::kHalf, kOnnxFloat16}, {at::kDouble, kOnnxDouble}}) {
+    Graph graph = GraphOf({-1, 3}, {NodeOf("Cast", {"x"}, "x16", {{"to", number}}), NodeOf("MatMul", {"x16", "w"}, "m"),
+                                    NodeOf("Relu", {"m"}, "r"), NodeOf("Cast", {"r"}, "r32", {{"to", kOnnxFloat}}),
+                                    NodeOf("Cast", {"r32"}, "whole", {{"to", kOnnxInt64}}), NodeOf("Cast", {"whole"}, "part", {{"to", number}}),
+                                    NodeOf("Mul", {"part", "half"}, "p"), NodeOf("Cast", {"p"}, "y", {{"to", kOnnxFloat}})},
+                          {{"w", at::randn({3, 4}).to(type)}, {"half", at::scalar_tensor(0.5, type)}});
+    Apply(WidenFloats, graph, at::randn({5, 3}), 0.51);
+    EXPECT_THAT(OpsOf(graph), ElementsAre("MatMul", "Relu", "Cast", "Cast", "Mul"));
+    EXPECT_EQ(graph.nodes[2].IntOr("to", 0), kOnnxInt64);
+    EXPECT_EQ(graph.nodes[3].IntOr("to", 0), kOnnxFloat);
+    for (const auto& [name, tensor] : graph.initializers) EXPECT_EQ(tensor.scalar_type(), at::kFloat) << name;
+  }
+}
+
+TEST(WidenFloatsTest, BranchesAreWidenedToo) {
+  const auto branch = [](double value) {
+    Graph body;
+    body.opsets[""] = 13;
+    body.outputs = {{.name = "out", .type = at::kHalf}};
+    body.nodes = {NodeOf("ConstantOfShape", {"shape"}, "out", {{"value", at::full({1}, value, at::kHalf)}})};
+    body.inputs = {{.name = "shape", .type = at::kLong, .dims = {1}}};
+    body.captured = {1};
+    return std::make_shared<const Graph>(std::move(body));
+  };
+  Graph graph = GraphOf({-1, 3}, {NodeOf("MatMul", {"x", "w"}, "m"), NodeOf("ReduceMax", {"m"}, "max", {{"keepdims", int64_t{0}}}),
+                                  NodeOf("Greater", {"max", "limit"}, "c"),
+                                  NodeOf("If", {"c", "four"}, "b", {{"then_branch", branch(1)}, {"else_branch", branch(2)}}),
+                                  NodeOf("Add", {"m", "b"}, "y")},
+                        {{"w", at::eye(3).repeat({1, 2}).slice(1, 0, 4).contiguous().to(at::kHalf)}, {"limit", at::scalar_tensor(0, at::kHalf)},
+                         {"four", at::tensor({int64_t{4}})}});
+  graph.inputs[0].type = at::kHalf;
+  ASSERT_TRUE(WidenFloats(graph).ok());
+  const at::Tensor x = at::full({1, 3}, -1, at::kHalf);
+  EXPECT_TRUE(at::equal(RunGraph(graph, {x}), at::ones({1, 4})));
+  EXPECT_TRUE(at::equal(RunGraph(graph, {-x}), at::full({1, 4}, 2.0f)));
+}
+
+TEST(WidenFloatsTest, AGraphWhoseLayersAreFloatStaysAsItIs) {
+  Graph graph = GraphOf({-1, 3}, {NodeOf("MatMul", {"x", "w"}, "m"), NodeOf("Cast", {"m"}, "d", {{"to", kOnnxDouble}}),
+                                  NodeOf("Mul", {"d", "factor"}, "p"), NodeOf("Cast", {"p"}, "y", {{"to", kOnnxFloat}})},
+                        {{"w", at::randn({3, 4})}, {"factor", at::scalar_tensor(0.1, at::kDouble)}});
+  Apply(WidenFloats, graph, at::randn({5, 3}));
+  EXPECT_THAT(OpsOf(graph), ElementsAre("MatMul", "Cast", "Mul", "Cast"));
+  EXPECT_EQ(graph.initializers.at("factor").scalar_type(), at::kDouble);
 }
 
 TEST(PassRunnerTest, NamesThePassThatBreaksTheGraph) {
