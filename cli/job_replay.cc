@@ -36,7 +36,8 @@ absl::Status CheckRepeatable(const v1::Job& job) {
                     : job.spec().config().contract().budget_seconds() > 0 ? "contract.budget_seconds looks at a clock"
                                                                            : nullptr;
   if (why == nullptr) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(job.name(), ": must be repeatable to be replayed: ", why));
+  return absl::FailedPreconditionError(absl::StrCat(job.name(), ": must be repeatable to be replayed: ", why,
+                                                  "; `pactory-trainer replay` repeats its manifest.json"));
 }
 
 }  // namespace

@@ -170,6 +170,7 @@ absl::Status CheckTraining(const v1::TrainingConfig& training) {
   PACTORY_RETURN_IF_ERROR(
       CheckRange("training.batch_norm_reestimation_batches", training.batch_norm_reestimation_batches(), 0, 1e6));
   PACTORY_RETURN_IF_ERROR(CheckRange("training.max_seconds", training.max_seconds(), 0, 1e8));
+  PACTORY_RETURN_IF_ERROR(CheckRange("training.last_step", training.last_step(), 0, training.steps()));
   PACTORY_RETURN_IF_ERROR(CheckRange("training.stop_at_metric_drop", training.stop_at_metric_drop(), -1, 1));
   if (training.has_stop_at_metric_drop() && training.evaluate_every() == 0) {
     return InvalidField("training.stop_at_metric_drop", "needs evaluations on the way; set training.evaluate_every above 0");
@@ -190,7 +191,9 @@ absl::Status CheckAugmentation(const v1::AugmentationConfig& augmentation) {
   PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.min_crop_area", augmentation.min_crop_area(), 1e-3, 1));
   PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.zoom", augmentation.zoom(), 0, 0.9));
   PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.brightness", augmentation.brightness(), 0, 1));
-  return CheckRange("preprocess.augmentation.contrast", augmentation.contrast(), 0, 1);
+  PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.contrast", augmentation.contrast(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("preprocess.augmentation.saturation", augmentation.saturation(), 0, 1));
+  return CheckRange("preprocess.augmentation.hue", augmentation.hue(), 0, 1);
 }
 
 absl::Status CheckPreprocess(const v1::PreprocessConfig& preprocess) {
@@ -360,6 +363,7 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT(training, batch_norm_reestimation_batches, 0);
   // keep stays absent: its default depends on how training ends.
   PACTORY_DEFAULT(training, max_seconds, 0);
+  PACTORY_DEFAULT(training, last_step, 0);
   // stop_at_metric_drop stays absent: every number asks for an end.
   PACTORY_DEFAULT(training, exploding_loss_factor, 10);
   PACTORY_DEFAULT(training, record_every, std::max(10, training->steps() / 100));
@@ -378,6 +382,8 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT(augmentation, zoom, 0);
   PACTORY_DEFAULT(augmentation, brightness, 0);
   PACTORY_DEFAULT(augmentation, contrast, 0);
+  PACTORY_DEFAULT(augmentation, saturation, 0);
+  PACTORY_DEFAULT(augmentation, hue, 0);
   PACTORY_DEFAULT(config.mutable_evaluation(), batch_size, 64);
   // The metric stays unspecified: its default depends on the data and the model.
   PACTORY_DEFAULT(config.mutable_evaluation(), map_threshold, 0.3);

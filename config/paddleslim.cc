@@ -39,9 +39,17 @@ class Conversion {
   absl::Status TakeSkipPatterns(const std::string& key, const YAML::Node& value);
   absl::Status TakeOpTypes(const std::string& key, const YAML::Node& value);
   absl::Status TakeBackend(const std::string& key, const YAML::Node& value);
+  absl::Status TakeAlgorithm(const std::string& key, const YAML::Node& value);
+  absl::Status TakeRounding(const std::string& key, const YAML::Node& value);
+  void FinishPostTraining();
 
   ConvertedConfig result_;
   bool pact_ = false;
+  // Set by keys that only quant_post_static has.
+  bool post_training_ = false;
+  v1::CalibrationConfig::Threshold threshold_ = v1::CalibrationConfig::THRESHOLD_UNSPECIFIED;
+  int64_t batch_size_ = 1;
+  int64_t batches_ = 0;
 };
 
 // Python's None, YAML's null and an empty string.
@@ -66,6 +74,14 @@ absl::StatusOr<double> ReadNumber(const std::string& key, const YAML::Node& valu
   double number = 0;
   if (value.IsScalar() && absl::SimpleAtod(value.Scalar(), &number)) return number;
   return InvalidField(key, absl::StrCat("must be a number, not ", TextOf(value)));
+}
+
+absl::StatusOr<int64_t> ReadWhole(const std::string& key, const YAML::Node& value, int64_t from, int64_t to) {
+  PACTORY_ASSIGN_OR_RETURN(const double number, ReadNumber(key, value));
+  if (number >= static_cast<double>(from) && number <= static_cast<double>(to) && number == std::floor(number)) {
+    return static_cast<int64_t>(number);
+  }
+  return InvalidField(key, absl::StrCat("must be a whole number from ", from, " to ", to, " here, not ", TextOf(value)));
 }
 
 absl::StatusOr<std::vector<std::string>> ReadList(const std::string& key, const YAML::Node& value) {
@@ -209,6 +225,40 @@ absl::Status Conversion::TakeBackend(const std::string& key, const YAML::Node& v
   return absl::OkStatus();
 }
 
+absl::Status Conversion::TakeAlgorithm(const std::string& key, const YAML::Node& value) {
+  static const std::map<std::string, v1::CalibrationConfig::Threshold> kThresholds = {{"KL", v1::CalibrationConfig::ENTROPY},
+                                                                                      {"hist", v1::CalibrationConfig::PERCENTILE},
+                                                                                      {"mse", v1::CalibrationConfig::MSE},
+                                                                                      {"avg", v1::CalibrationConfig::MSE},
+                                                                                      {"emd", v1::CalibrationConfig::MSE},
+                                                                                      {"abs_max", v1::CalibrationConfig::MAX}};
+  post_training_ = true;
+  const auto threshold = kThresholds.find(value.IsScalar() ? value.Scalar() : "");
+  if (threshold == kThresholds.end()) return BadChoice(key, value, "KL, hist, mse, avg, emd, abs_max");
+  threshold_ = threshold->second;
+  if (threshold->first == "avg" || threshold->first == "emd") Note(key, absl::StrCat(threshold->first, " became MSE"));
+  return absl::OkStatus();
+}
+
+absl::Status Conversion::TakeRounding(const std::string& key, const YAML::Node& value) {
+  post_training_ = true;
+  if (value.IsScalar() && value.Scalar() == "round") return absl::OkStatus();
+  if (!value.IsScalar() || value.Scalar() != "adaround") return BadChoice(key, value, "round, adaround");
+  result_.config.mutable_weights()->set_rounding(v1::WeightConfig::ADAROUND);
+  return absl::OkStatus();
+}
+
+// What keys that hang together came to, whatever their order.
+void Conversion::FinishPostTraining() {
+  v1::QuantizationConfig& config = result_.config;
+  config.mutable_training()->set_enabled(false);
+  config.mutable_activations()->set_method(v1::ABS_MAX);
+  config.mutable_calibration()->set_threshold(threshold_);
+  if (batches_ > 0) config.mutable_calibration()->set_samples(static_cast<int>(batches_ * batch_size_));
+  if (config.weights().rounding() == v1::WeightConfig::ADAROUND) config.mutable_weights()->clear_method();
+  Note("training", "false: these are keys of post-training quantization");
+}
+
 const std::map<std::string, Conversion::Handler>& Conversion::Handlers() {
   // A key whose value changes nothing here; `text` says why.
   const auto left_out = [](const char* text) -> Handler {
@@ -234,10 +284,7 @@ const std::map<std::string, Conversion::Handler>& Conversion::Handlers() {
   };
   const auto bits = [](bool of_weights) -> Handler {
     return [of_weights](Conversion& conversion, const std::string& key, const YAML::Node& value) -> absl::Status {
-      PACTORY_ASSIGN_OR_RETURN(const double given, ReadNumber(key, value));
-      if (!(given >= 2 && given <= 8) || given != std::floor(given)) {
-        return InvalidField(key, absl::StrCat("must be a whole number from 2 to 8 here, not ", TextOf(value)));
-      }
+      PACTORY_ASSIGN_OR_RETURN(const int64_t given, ReadWhole(key, value, 2, 8));
       if (of_weights) conversion.result_.config.mutable_weights()->set_bits(static_cast<int>(given));
       else conversion.result_.config.mutable_activations()->set_bits(static_cast<int>(given));
       return absl::OkStatus();
@@ -266,11 +313,40 @@ const std::map<std::string, Conversion::Handler>& Conversion::Handlers() {
        }},
       {"window_size",
        [](Conversion& conversion, const std::string& key, const YAML::Node& value) -> absl::Status {
-         PACTORY_ASSIGN_OR_RETURN(const double given, ReadNumber(key, value));
-         if (!(given >= 1 && given <= 1e6) || given != std::floor(given)) {
-           return InvalidField(key, absl::StrCat("must be a whole number from 1 to 1000000 here, not ", TextOf(value)));
-         }
+         PACTORY_ASSIGN_OR_RETURN(const int64_t given, ReadWhole(key, value, 1, 1000000));
          conversion.result_.config.mutable_activations()->set_window(static_cast<int>(given));
+         return absl::OkStatus();
+       }},
+      {"algo", &Conversion::TakeAlgorithm},
+      {"round_type", &Conversion::TakeRounding},
+      {"hist_percent",
+       [](Conversion& conversion, const std::string& key, const YAML::Node& value) -> absl::Status {
+         PACTORY_ASSIGN_OR_RETURN(const double given, ReadNumber(key, value));
+         if (!(given > 0 && given <= 1)) {
+           return InvalidField(key, absl::StrCat("must be a share above 0 and at most 1, not ", TextOf(value)));
+         }
+         conversion.post_training_ = true;
+         conversion.result_.config.mutable_calibration()->set_percentile(given * 100);
+         return absl::OkStatus();
+       }},
+      {"bias_correction",
+       [](Conversion& conversion, const std::string& key, const YAML::Node& value) -> absl::Status {
+         PACTORY_ASSIGN_OR_RETURN(const bool given, ReadBool(key, value));
+         conversion.post_training_ = true;
+         conversion.result_.config.mutable_calibration()->set_bias_correction(given);
+         return absl::OkStatus();
+       }},
+      {"batch_nums",
+       [](Conversion& conversion, const std::string& key, const YAML::Node& value) -> absl::Status {
+         conversion.post_training_ = true;
+         if (IsNone(value)) return absl::OkStatus();
+         PACTORY_ASSIGN_OR_RETURN(conversion.batches_, ReadWhole(key, value, 1, 10000));
+         return absl::OkStatus();
+       }},
+      {"batch_size",
+       [](Conversion& conversion, const std::string& key, const YAML::Node& value) -> absl::Status {
+         PACTORY_ASSIGN_OR_RETURN(conversion.batch_size_, ReadWhole(key, value, 1, 10000));
+         conversion.Note(key, "taken for calibration, with batch_nums; the batch of training is training.batch_size");
          return absl::OkStatus();
        }},
       {"moving_rate", number([](auto& config, double v) { config.mutable_activations()->set_moving_rate(v); })},
@@ -292,6 +368,9 @@ const std::map<std::string, Conversion::Handler>& Conversion::Handlers() {
       {"save_iter_step", left_out("left out; set training.checkpoint_every")},
       {"distill_node_pair", left_out("left out, the outputs are distilled; name tensors between in training.distillation_targets")},
       {"teacher_model_path_prefix", left_out("left out, the uploaded model is the teacher")},
+      {"optimize_model", left_out("left out, patterns are fused in any case")},
+      {"is_use_cache_file", left_out("left out, calibration keeps histograms and no samples")},
+      {"skip_tensor_list", left_out("left out; name layers in overrides, with skip")},
       {"model_path_prefix", left_out("left out, the model is uploaded")},
   };
   return *handlers;
@@ -306,6 +385,7 @@ absl::Status Conversion::Take(const std::string& key, const YAML::Node& value) {
 }
 
 absl::StatusOr<ConvertedConfig> Conversion::Finish() {
+  if (post_training_) FinishPostTraining();
   if (pact_) {
     result_.config.mutable_activations()->set_method(v1::PACT_TWO_SIDED);
     // A clipped range needs no largest value to start from.
@@ -330,7 +410,7 @@ absl::string_view WithoutAssignment(absl::string_view text) {
 
 // The section of a larger file that holds the config; `notes` gets what else is in the file.
 YAML::Node QuantizationSection(const YAML::Node& root, Conversion& conversion) {
-  for (const char* name : {"QAT", "QuantAware", "quant_config"}) {
+  for (const char* name : {"QAT", "QuantAware", "QuantPost", "PTQ", "quant_config"}) {
     const YAML::Node section = root[name];
     if (!section.IsDefined() || !section.IsMap()) continue;
     for (const auto& item : root) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -61,6 +62,16 @@ at::Tensor PerChannel(const google::protobuf::RepeatedField<double>& values, dou
   return at::tensor(std::vector<double>(values.begin(), values.end()), at::kFloat).reshape({1, -1, 1, 1});
 }
 
+// What multiplies the three channels of a pixel: its chroma times `factor` and turned by `angle`.
+at::Tensor ColorMatrix(double factor, double angle, v1::PreprocessConfig::ChannelOrder order) {
+  // Luma, and the two parts of the chroma, which are 0 for grays, of red, green, blue.
+  at::Tensor yiq = at::tensor({0.299, 0.587, 0.114, 0.596, -0.274, -0.322, 0.211, -0.523, 0.312}, at::kDouble).reshape({3, 3});
+  if (order == v1::PreprocessConfig::BGR) yiq = yiq.flip(1);
+  const double along = factor * std::cos(angle), across = factor * std::sin(angle);
+  const at::Tensor turn = at::tensor({1.0, 0.0, 0.0, 0.0, along, -across, 0.0, across, along}, at::kDouble).reshape({3, 3});
+  return at::linalg_inv(yiq).matmul(turn).matmul(yiq).to(at::kFloat);
+}
+
 at::Tensor Changed(const v1::PreprocessConfig& config, at::Tensor image, Random random) {
   const v1::AugmentationConfig& augmentation = config.augmentation();
   if (augmentation.min_crop_area() < 1) image = ResizedCrop(image, augmentation.min_crop_area(), random);
@@ -68,12 +79,18 @@ at::Tensor Changed(const v1::PreprocessConfig& config, at::Tensor image, Random 
   if (augmentation.crop_padding() > 0) image = PaddedCrop(image, augmentation.crop_padding(), random);
   if (random.Share() < augmentation.horizontal_flip()) image = image.flip(3);
   if (random.Share() < augmentation.vertical_flip()) image = image.flip(2);
-  if (augmentation.brightness() == 0 && augmentation.contrast() == 0) return image;
+  const bool changes_colors = augmentation.saturation() > 0 || augmentation.hue() > 0;
+  if (augmentation.brightness() == 0 && augmentation.contrast() == 0 && !changes_colors) return image;
   const at::Tensor mean = PerChannel(config.mean(), 0), deviation = PerChannel(config.std(), 1);
   at::Tensor pixels = image * deviation + mean;
   pixels = pixels * random.Between(1 - augmentation.brightness(), 1 + augmentation.brightness());
   const at::Tensor gray = pixels.mean();
   pixels = (pixels - gray) * random.Between(1 - augmentation.contrast(), 1 + augmentation.contrast()) + gray;
+  if (changes_colors) {
+    const double factor = random.Between(1 - augmentation.saturation(), 1 + augmentation.saturation());
+    const double angle = random.Between(-augmentation.hue(), augmentation.hue()) * std::numbers::pi;
+    pixels = ColorMatrix(factor, angle, config.channel_order()).matmul(pixels.reshape({3, -1})).reshape(pixels.sizes());
+  }
   return (pixels - mean) / deviation;
 }
 
@@ -81,7 +98,7 @@ at::Tensor Changed(const v1::PreprocessConfig& config, at::Tensor image, Random 
 
 bool Augments(const v1::AugmentationConfig& config) {
   return config.horizontal_flip() > 0 || config.vertical_flip() > 0 || config.crop_padding() > 0 || config.min_crop_area() < 1 ||
-         config.zoom() > 0 || config.brightness() > 0 || config.contrast() > 0;
+         config.zoom() > 0 || config.brightness() > 0 || config.contrast() > 0 || config.saturation() > 0 || config.hue() > 0;
 }
 
 absl::StatusOr<std::vector<size_t>> AugmentedInputs(const v1::PreprocessConfig& config, const Graph& graph,
@@ -91,6 +108,13 @@ absl::StatusOr<std::vector<size_t>> AugmentedInputs(const v1::PreprocessConfig& 
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const ValueInfo& input = graph.inputs[i];
     if (preprocessed.contains(input.name) && (!input.rank_known || input.dims.size() == 4)) images.push_back(i);
+  }
+  const bool changes_colors = config.augmentation().saturation() > 0 || config.augmentation().hue() > 0;
+  for (const size_t i : images) {
+    const ValueInfo& input = graph.inputs[i];
+    if (!changes_colors || (input.rank_known && input.dims[1] == 3)) continue;
+    return InvalidField(absl::StrCat("preprocess.augmentation.", config.augmentation().saturation() > 0 ? "saturation" : "hue"),
+                        absl::StrCat("needs images with 3 channels on axis 1; leave it out: input=", input.name));
   }
   if (!images.empty()) return images;
   return InvalidField("preprocess.augmentation",

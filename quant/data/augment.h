@@ -1,4 +1,4 @@
-// Random changes to images in training: flips, crops, zoom, brightness, contrast. A pure function of seed, step and sample, so that a
+// Random changes to images in training: flips, crops, zoom, brightness, contrast, saturation, hue. A pure function of seed, step and sample, so that a
 // resumed training sees the same images. Used by the pipeline's batches, never by calibration or evaluation. Stateless.
 #pragma once
 
@@ -20,13 +20,15 @@ namespace pactory::quant {
 bool Augments(const v1::AugmentationConfig& config);
 
 /// Returns which of the graph's inputs the config augments, by index: the images (N x C x H x W) among those that are preprocessed; none
-/// where it changes nothing. INVALID_ARGUMENT names the field where there is no image to augment.
+/// where it changes nothing. INVALID_ARGUMENT names the field where there is no image to augment, or one without colours for saturation
+/// or hue.
 absl::StatusOr<std::vector<size_t>> AugmentedInputs(const v1::PreprocessConfig& config, const Graph& graph,
                                                     const std::set<std::string>& preprocessed);
 
 /// Returns preprocessed images `x` (N x C x H x W, float) with each one changed at random; `indices` are their places in the set.
 /// Geometry comes first: resized crop, zoom, pad and crop, flips, bilinear and filled with 0 (after normalization); then, on pixels
-/// p = x * std + mean: p * brightness, and (p - m) * contrast + m with m the image's mean.
+/// p = x * std + mean: p * brightness; (p - m) * contrast + m with m the image's mean; and for saturation and hue a factor on, and a turn
+/// of, the chroma of YIQ (the FCC's matrix for NTSC), which leaves the luma as it is.
 at::Tensor Augment(const v1::PreprocessConfig& config, const at::Tensor& x, absl::Span<const int64_t> indices, int64_t seed,
                    int64_t step);
 

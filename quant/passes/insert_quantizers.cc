@@ -29,13 +29,12 @@ class Inserter {
       : graph_(graph), config_(config), rules_(RulesOf(config.export_().profile())), overrides_(config) {}
 
   absl::StatusOr<QuantizationPlan> Run() {
-    PACTORY_RETURN_IF_ERROR(CheckWeightTypes());
     PlanLayers();
     PlanJoins();
     if (activations_.empty() && plan_.weights.empty()) {
       return WithReason(
           absl::FailedPreconditionError("model must have a layer to quantize (Conv, Gemm or MatMul with a stored weight "
-                                        "that no override skips)"),
+                                        "that neither weights.method nor an override leaves in float)"),
           "BAD_MODEL");
     }
     for (const WeightPlacement& weight : plan_.weights) InsertWeight(weight);
@@ -56,19 +55,6 @@ class Inserter {
       if (op != nullptr && op->role == QuantizationRole::kWeighted) nodes.push_back(&node);
     }
     return nodes;
-  }
-
-  // Grids, training and the exported file are of float32.
-  absl::Status CheckWeightTypes() const {
-    for (const Node* node : WeightedNodes()) {
-      const auto stored = graph_.initializers.find(node->inputs[FindOp(graph_, *node)->weight_input]);
-      if (stored == graph_.initializers.end() || !stored->second.is_floating_point() || stored->second.scalar_type() == at::kFloat) continue;
-      return WithReason(absl::FailedPreconditionError(absl::StrCat(
-                            "weights must be float32; export the model in float32: layer=", node->name, " type=",
-                            c10::toString(stored->second.scalar_type()))),
-                        "BAD_MODEL");
-    }
-    return absl::OkStatus();
   }
 
   void PlanLayers() {

@@ -68,8 +68,9 @@ class PrecisionSearch {
           absl::StrFormat("mixed precision: quantized alone it moves the output by %.3g, its weights alone by %.3g",
                           upgrade.layer.error, upgrade.layer.weight_error);
     }
-    std::string warning = absl::StrFormat("mixed_precision: %d of %d layers at %d bits: %s", names.size(), state_.sensitivity.size(),
-                                          target_.sensitive_bits(), absl::StrJoin(names, ", "));
+    std::string warning = absl::StrFormat("mixed_precision: %d of %d layers at %d bits", names.size(), state_.sensitivity.size(),
+                                          target_.sensitive_bits());
+    if (!names.empty()) absl::StrAppend(&warning, ": ", absl::StrJoin(names, ", "));
     if (!with_float_activations.empty()) {
       absl::StrAppend(&warning, "; ", with_float_activations.size(), " more with float activations: ",
                       absl::StrJoin(with_float_activations, ", "));

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "config/config_text.h"
@@ -35,9 +36,10 @@ struct Candidate {
 class Ladder {
  public:
   explicit Ladder(PipelineState& state)
-      : state_(state), base_(state.config), contract_(state.config.contract()), start_(std::chrono::steady_clock::now()) {
+      : state_(state), base_(state.config), contract_(state.config.contract()) {
     base_.clear_contract();
     report_.max_drop = contract_.max_drop();
+    if (contract_.budget_seconds() > 0) state_.budget_end = absl::Now() + absl::Seconds(contract_.budget_seconds());
   }
 
   absl::Status Climb() {
@@ -64,7 +66,7 @@ class Ladder {
   absl::Status TryRung(Contract::Rung rung, RungReport& report) {
     v1::QuantizationConfig config = ConfigOf(rung, report);
     report.outcome = "skipped";
-    if (OutOfSeconds()) return Skip(report, "the budget of seconds is spent");
+    if (absl::Now() >= state_.budget_end) return Skip(report, "the contract's budget of seconds is spent");
     // A job that ends early has at least one file.
     const std::string ended = best_.has_value() ? TrainingEndReason(state_, LastTrainingTime(state_)) : "";
     if (!ended.empty()) return Skip(report, ended);
@@ -74,9 +76,10 @@ class Ladder {
     state_.answers.erase("deployed");
     PlanQuantization(state_);
     const absl::Status status = Quantize(state_);
-    report.steps = config.training().enabled() ? config.training().steps() : 0;
+    report.steps = StepsOf(config, status.ok());
     steps_spent_ += report.steps;
     if (!status.ok()) return Fail(status, report);
+    report.note = state_.report.history.ended_early;
     return Judge(report);
   }
 
@@ -176,9 +179,11 @@ class Ladder {
     }
   }
 
-  bool OutOfSeconds() const {
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    return contract_.budget_seconds() > 0 && seconds >= contract_.budget_seconds();
+  // A training that failed does not say how far it came.
+  int64_t StepsOf(const v1::QuantizationConfig& config, bool done) const {
+    if (!config.training().enabled()) return 0;
+    const std::vector<StepRecord>& steps = state_.report.history.steps;
+    return done && !steps.empty() ? steps.back().step : config.training().steps();
   }
 
   // Gives the training what is left of the steps; false where nothing is.
@@ -195,7 +200,6 @@ class Ladder {
   PipelineState& state_;
   v1::QuantizationConfig base_;
   const Contract contract_;
-  const std::chrono::steady_clock::time_point start_;
   ContractReport report_;
   std::optional<Candidate> best_;
   int64_t steps_spent_ = 0;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "quant/data/dataset.h"
 #include "quant/evaluation/metric.h"
 #include "quant/evaluation/output_noise.h"
@@ -83,6 +84,8 @@ struct PipelineState {
 
   /// Set by ClimbLadder: the rung of the contract that is tried; -1 without a contract.
   int64_t rung = -1;
+  /// Set by ClimbLadder: when the contract's seconds are spent.
+  absl::Time budget_end = absl::InfiniteFuture();
 
   /// Set by WriteModel.
   ExportedModel exported;

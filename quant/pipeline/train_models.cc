@@ -107,7 +107,7 @@ struct TrainingRole {
   v1::QuantizationConfig config;
   // Null: neither resumed nor checkpointed.
   const Checkpoint* resume = nullptr;
-  std::function<absl::Status(const Checkpoint&, int64_t)> on_checkpoint;
+  std::function<void(const Checkpoint&, int64_t)> on_checkpoint;
   // Of the time until the deadline.
   double share_of_time = 1;
 };
@@ -172,9 +172,8 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
   auto last_checkpoint = std::chrono::steady_clock::now();
   if (role.on_checkpoint) {
     hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
-      const absl::Status status = role.on_checkpoint(checkpoint, step);
+      role.on_checkpoint(checkpoint, step);
       last_checkpoint = std::chrono::steady_clock::now();
-      return status;
     };
     hooks.checkpoint_due = [&] { return std::chrono::steady_clock::now() - last_checkpoint >= kLongestUnsaved; };
   }
@@ -273,10 +272,7 @@ absl::Status TrainModel(PipelineState& state) {
                     .metric_prefix = "",
                     .config = state.config,
                     .resume = state.resume.has_value() && BelongsToRung(state) ? &*state.resume : nullptr,
-                    .on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
-                      WriteNumbered(state, checkpoint, step, files);
-                      return absl::OkStatus();
-                    }};
+                    .on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) { WriteNumbered(state, checkpoint, step, files); }};
   PACTORY_ASSIGN_OR_RETURN(TrainedModel trained, Train(state, role));
   if (files.missed > 0) {
     state.report.warnings.push_back(absl::StrCat("train: ", files.missed, " of ", files.missed + files.written,

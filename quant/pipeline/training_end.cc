@@ -20,6 +20,7 @@ absl::Time LastTrainingTime(const PipelineState& state) {
 
 std::string TrainingEndReason(const PipelineState& state, absl::Time last_time) {
   if (state.listener.StopTrainingRequested()) return "its end was asked for (StopTraining)";
+  if (absl::Now() >= state.budget_end) return "the contract's budget of seconds is spent";
   if (absl::Now() >= last_time) return "the rest of the job needs the time until its deadline";
   return "";
 }

@@ -1,4 +1,4 @@
-// When training ends before its last step: what a job's owner, its deadline and its config say. Used by the pipeline's stages. Stateless.
+// When training ends before its last step: what a job's owner, its deadline and its contract say. Used by the pipeline's stages. Stateless.
 #pragma once
 
 #include <string>

@@ -11,6 +11,16 @@
 namespace pactory::quant {
 namespace {
 
+// What makes the same model again: a training that a clock or a person ended is ended by its step.
+v1::QuantizationConfig RepeatableConfig(const PipelineState& state) {
+  v1::QuantizationConfig config = state.config;
+  const TrainingHistory& history = state.report.history;
+  if (history.ended_early.empty() || history.steps.empty()) return config;
+  config.mutable_training()->set_last_step(static_cast<int32_t>(history.steps.back().step));
+  config.mutable_training()->set_max_seconds(0);
+  return config;
+}
+
 Manifest ManifestOf(const PipelineState& state, absl::string_view report_json) {
   const Report& report = state.report;
   return {.job = report.job,
@@ -21,7 +31,7 @@ Manifest ManifestOf(const PipelineState& state, absl::string_view report_json) {
           .report_sha256 = Sha256Hex(report_json),
           .runtime = absl::StrCat(report.runtime_name, report.runtime_name.empty() ? "" : " ", report.runtime_version),
           .environment = report.environment,
-          .config = state.config};
+          .config = RepeatableConfig(state)};
 }
 
 }  // namespace

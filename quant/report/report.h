@@ -131,7 +131,7 @@ struct RungReport {
   std::string name;
   /// `met`, `missed`, `failed` (it did not run to its end) or `skipped`.
   std::string outcome;
-  /// Why it failed or was skipped.
+  /// Why it failed or was skipped, or its training ended early.
   std::string note;
   /// As deployed (without a runtime as trained), and what it lost against FP32; absent where it did not run to its end.
   std::optional<Accuracy> accuracy;

@@ -383,24 +383,27 @@ bool TrainingLoop::EndsEarly(const TrainingHooks& hooks) {
   const bool evaluated = !history_.evaluations.empty() && history_.evaluations.back().step == step_;
   if (evaluated && task_.enough_metric.has_value() && history_.evaluations.back().metric >= *task_.enough_metric) {
     history_.ended_early = absl::StrCat("the metric reached ", *task_.enough_metric, " after ", step_, " steps");
+  } else if (task_.config.last_step() > 0 && step_ >= task_.config.last_step()) {
+    history_.ended_early = absl::StrCat("training.last_step was reached after ", step_, " steps");
   } else if (const std::string reason = hooks.end_reason ? hooks.end_reason() : ""; !reason.empty()) {
     history_.ended_early = absl::StrCat(reason, " after ", step_, " steps");
   }
   return !history_.ended_early.empty();
 }
 
-absl::Status TrainingLoop::MaybeCheckpoint(const TrainingHooks& hooks) {
+void TrainingLoop::MaybeCheckpoint(const TrainingHooks& hooks) {
   // A checkpoint in the middle of an explosion would be no way back.
-  if (loss_watch_.suspicious()) return absl::OkStatus();
+  if (loss_watch_.suspicious()) return;
   if (step_ % task_.config.checkpoint_every() == 0) {
     last_good_ = Snapshot();
-    return hooks.on_checkpoint ? hooks.on_checkpoint(last_good_, step_) : absl::OkStatus();
+    if (hooks.on_checkpoint) hooks.on_checkpoint(last_good_, step_);
+    return;
   }
-  if (!hooks.on_checkpoint || !hooks.checkpoint_due || !hooks.checkpoint_due()) return absl::OkStatus();
+  if (!hooks.on_checkpoint || !hooks.checkpoint_due || !hooks.checkpoint_due()) return;
   // The way back stays where it is and goes along, so that a resumed training goes back to the same step.
   Checkpoint checkpoint = Snapshot();
   for (const auto& [name, tensor] : last_good_) checkpoint.emplace(absl::StrCat(kGoodPrefix, name), tensor);
-  return hooks.on_checkpoint(checkpoint, step_);
+  hooks.on_checkpoint(checkpoint, step_);
 }
 
 // With momentum 1 / i the statistics are the mean over the batches.
@@ -457,7 +460,7 @@ absl::StatusOr<TrainingHistory> TrainingLoop::Run(const TrainingHooks& hooks) {
     if (step_ == steps) break;
     if (config.evaluate_every() > 0 && step_ % config.evaluate_every() == 0) PACTORY_RETURN_IF_ERROR(Evaluate(hooks));
     if (EndsEarly(hooks)) break;
-    PACTORY_RETURN_IF_ERROR(MaybeCheckpoint(hooks));
+    MaybeCheckpoint(hooks);
   }
   if (history_.evaluations.empty() || history_.evaluations.back().step != step_) PACTORY_RETURN_IF_ERROR(Evaluate(hooks));
   PACTORY_RETURN_IF_ERROR(Finish());

@@ -51,7 +51,7 @@ struct TrainingHooks {
   /// Every `evaluate_every` steps and after the last; returns the accuracy.
   std::function<absl::StatusOr<double>(int64_t step)> evaluate;
   /// Every `checkpoint_every` steps, between them where `checkpoint_due` says so, and not after the last.
-  std::function<absl::Status(const Checkpoint&, int64_t step)> on_checkpoint;
+  std::function<void(const Checkpoint&, int64_t step)> on_checkpoint;
   /// Asked after each step that is none of those. When a checkpoint is due changes nothing of the training.
   std::function<bool()> checkpoint_due;
   /// Asked after each step: why training is to end now, with what there is; "" while it may go on.
@@ -104,7 +104,7 @@ class TrainingLoop {
   std::string FindFault(const StepRecord& record, std::string& faulty_range) const;
   absl::Status RollBack(const StepRecord& record, const std::string& fault, const std::string& faulty_range);
   absl::Status Evaluate(const TrainingHooks& hooks);
-  absl::Status MaybeCheckpoint(const TrainingHooks& hooks);
+  void MaybeCheckpoint(const TrainingHooks& hooks);
   bool EndsEarly(const TrainingHooks& hooks);
   absl::Status Finish();
   absl::Status ReestimateStatistics();

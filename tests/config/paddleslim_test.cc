@@ -92,8 +92,36 @@ TEST(PaddleSlimTest, OtherMethodsBackendsAndJson) {
   EXPECT_EQ(range.config.export_().target(), v1::ExportConfig::ARM);
 }
 
+// What quant_post_static takes, in the form of a file of PaddleSlim's automatic compression.
+TEST(PaddleSlimTest, PostTrainingKeysTurnTrainingOff) {
+  const ConvertedConfig hist = Converted(R"(
+QuantPost:
+  weight_quantize_type: channel_wise_abs_max
+  activation_quantize_type: moving_average_abs_max
+  algo: hist
+  hist_percent: 0.9999
+  batch_nums: 10
+  batch_size: 32
+  bias_correction: True
+)");
+  EXPECT_FALSE(hist.config.training().enabled());
+  EXPECT_EQ(hist.config.activations().method(), v1::ABS_MAX);
+  EXPECT_EQ(hist.config.weights().method(), v1::CHANNEL_ABS_MAX);
+  EXPECT_EQ(hist.config.calibration().threshold(), v1::CalibrationConfig::PERCENTILE);
+  EXPECT_DOUBLE_EQ(hist.config.calibration().percentile(), 99.99);
+  EXPECT_EQ(hist.config.calibration().samples(), 320);
+  EXPECT_TRUE(hist.config.calibration().bias_correction());
+  EXPECT_THAT(hist.notes, Contains(StartsWith("training:")));
+  EXPECT_EQ(Converted("{algo: KL, activation_quantize_type: range_abs_max}").config.calibration().threshold(), v1::CalibrationConfig::ENTROPY);
+  EXPECT_EQ(Converted("algo: abs_max").config.calibration().threshold(), v1::CalibrationConfig::MAX);
+  const ConvertedConfig learned = Converted("{round_type: adaround, weight_quantize_type: channel_wise_abs_max, algo: mse}");
+  EXPECT_EQ(learned.config.weights().rounding(), v1::WeightConfig::ADAROUND);
+  EXPECT_EQ(learned.config.weights().method(), v1::QUANTIZER_METHOD_UNSPECIFIED);
+  EXPECT_EQ(learned.config.calibration().threshold(), v1::CalibrationConfig::MSE);
+}
+
 TEST(PaddleSlimTest, WhatHasNoCounterpartIsSaid) {
-  for (const char* text : {"weight_preprocess_type: PACT", "is_full_quantize: True", "onnx_format: False", "num_epoch: 30",
+  for (const char* text : {"weight_preprocess_type: PACT", "algo: avg", "is_full_quantize: True", "onnx_format: False", "num_epoch: 30",
                            "weight_quantize_type: moving_average_abs_max", "activation_quantize_type: abs_max",
                            "quantize_op_types: [conv2d, mul]", "quantize_op_types: [conv2d, depthwise_conv2d, mul, pool2d]"}) {
     const std::string key = std::string(text).substr(0, std::string(text).find(':') + 1);
@@ -114,6 +142,10 @@ TEST(PaddleSlimTest, UnknownKeysAndValuesAreNamed) {
       {"activation_preprocess_type: DOREFA", "activation_preprocess_type"},
       {"quantize_op_types: [conv2d, conv7d]", "quantize_op_types"},
       {"onnx_format: maybe", "onnx_format"},
+      {"algo: ptf", "algo"},
+      {"round_type: brecq", "round_type"},
+      {"hist_percent: 99.99", "hist_percent"},
+      {"batch_nums: 0", "batch_nums"},
       {"moving_rate: 1.5", "activations.moving_rate"},
       {"QAT: {quant_config: {bits: 8}}", "bits"},
   };

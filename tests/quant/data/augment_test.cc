@@ -147,6 +147,56 @@ TEST(AugmentTest, ContrastScalesAboutTheImagesMean) {
   EXPECT_GT((factor.max() - factor.min()).item<float>(), 0.6);
 }
 
+at::Tensor LumaOf(const at::Tensor& pixels, const std::vector<float>& weights) {
+  return (pixels * at::tensor(weights).reshape({1, 3, 1, 1})).sum(1);
+}
+
+TEST(AugmentTest, SaturationScalesAboutTheGrayOfEachPixelsLuma) {
+  const at::Tensor pixels = at::rand({50, 3, 4, 4});
+  for (const bool bgr : {false, true}) {
+    const std::vector<float> weights = bgr ? std::vector<float>{0.114f, 0.587f, 0.299f} : std::vector<float>{0.299f, 0.587f, 0.114f};
+    v1::PreprocessConfig config = Config("saturation: 0.5");
+    config.clear_mean();
+    config.clear_std();
+    if (bgr) config.set_channel_order(v1::PreprocessConfig::BGR);
+    const at::Tensor gray = LumaOf(pixels, weights).unsqueeze(1);
+    const at::Tensor result = Augment(config, pixels, FirstIndices(50), 1, 0);
+    const at::Tensor before = (pixels - gray).reshape({50, -1}), after = (result - gray).reshape({50, -1});
+    const at::Tensor factor = (after * before).sum(1) / before.square().sum(1);
+    EXPECT_LT((after - factor.unsqueeze(1) * before).abs().max().item<float>(), 1e-5);
+    EXPECT_GT(factor.min().item<float>(), 0.5 - 1e-4);
+    EXPECT_LT(factor.max().item<float>(), 1.5 + 1e-4);
+    EXPECT_GT((factor.max() - factor.min()).item<float>(), 0.6);
+  }
+}
+
+TEST(AugmentTest, HueTurnsColorsAboutTheAxisOfGrays) {
+  v1::PreprocessConfig config = Config("hue: 0.5");
+  config.clear_mean();
+  config.clear_std();
+  const at::Tensor grays = at::rand({50, 1, 4, 4}).expand({50, 3, 4, 4}).contiguous();
+  EXPECT_TRUE(at::allclose(Augment(config, grays, FirstIndices(50), 1, 0), grays, 1e-5, 1e-6));
+  const at::Tensor pixels = at::rand({50, 3, 4, 4});
+  const at::Tensor result = Augment(config, pixels, FirstIndices(50), 1, 0);
+  const std::vector<float> luma = {0.299f, 0.587f, 0.114f};
+  EXPECT_TRUE(at::allclose(LumaOf(result, luma), LumaOf(pixels, luma), 1e-4, 1e-5));
+  // I and Q as the complex number whose angle is the hue: one factor of size 1 for all pixels of an image.
+  const auto chroma = [](const at::Tensor& x) {
+    const at::Tensor i = 0.596 * x.select(1, 0) - 0.274 * x.select(1, 1) - 0.322 * x.select(1, 2);
+    const at::Tensor q = 0.211 * x.select(1, 0) - 0.523 * x.select(1, 1) + 0.312 * x.select(1, 2);
+    return at::complex(i, q).reshape({50, -1});
+  };
+  const at::Tensor before = chroma(pixels), after = chroma(result);
+  const at::Tensor turn = (after * before.conj()).sum(1) / (before * before.conj()).sum(1);
+  EXPECT_LT(at::abs(after - turn.unsqueeze(1) * before).max().item<float>(), 1e-5);
+  EXPECT_LT((at::abs(turn) - 1).abs().max().item<float>(), 1e-4);
+  // Half of a half circle either way.
+  EXPECT_LT(at::angle(turn).max().item<float>(), 1.5709);
+  EXPECT_GT(at::angle(turn).max().item<float>(), 1.2);
+  EXPECT_LT(at::angle(turn).min().item<float>(), -1.2);
+  EXPECT_GT(at::angle(turn).min().item<float>(), -1.5709);
+}
+
 TEST(AugmentTest, OnlyImagesAreAugmented) {
   Graph graph;
   graph.inputs = {{.name = "rows", .dims = {-1, 6}}, {.name = "left", .dims = {-1, 3, -1, -1}}, {.name = "right", .dims = {-1, 3, 8, 8}}};
@@ -158,6 +208,11 @@ TEST(AugmentTest, OnlyImagesAreAugmented) {
   EXPECT_THAT(*augmented("zoom: 0.1", {"rows", "right"}), testing::ElementsAre(2));
   EXPECT_THAT(*augmented("zoom: 0.1", {"left", "right"}), testing::ElementsAre(1, 2));
   EXPECT_THAT(*augmented("", {"rows"}), testing::IsEmpty());
+  EXPECT_THAT(*augmented("saturation: 0.1", {"left", "right"}), testing::ElementsAre(1, 2));
+  graph.inputs.push_back({.name = "gray", .dims = {-1, 1, 8, 8}});
+  EXPECT_EQ(FieldOf(augmented("saturation: 0.1", {"gray", "right"}).status()), "preprocess.augmentation.saturation");
+  EXPECT_EQ(FieldOf(augmented("hue: 0.1", {"gray", "right"}).status()), "preprocess.augmentation.hue");
+  EXPECT_THAT(*augmented("contrast: 0.1", {"gray", "right"}), testing::ElementsAre(2, 3));
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "config/config_rules.h"
 #include "quant/passes/layer_overrides.h"
 
@@ -296,14 +295,6 @@ TEST(LayerOverridesTest, GlobsMatchWholeNames) {
   EXPECT_TRUE(MatchesGlob("*a*b", "xxaxxab"));
   // Linear time on what would be exponential for a backtracking matcher.
   EXPECT_FALSE(MatchesGlob("*a*a*a*a*a*a*a*a*a*a*b", std::string(5000, 'a')));
-}
-
-TEST(InsertQuantizersTest, WeightsOfAnotherTypeAreNamed) {
-  Graph graph = Residual();
-  graph.initializers["wb"] = graph.initializers["wb"].to(at::kHalf);
-  const absl::Status status = InsertQuantizers(graph, Config()).status();
-  EXPECT_EQ(ReasonOf(status), "BAD_MODEL");
-  EXPECT_THAT(std::string(status.message()), HasSubstr("layer=b_node type=Half"));
 }
 
 }  // namespace

@@ -143,7 +143,6 @@ TrainingHistory TrainWholeAndResumed(Fixture& whole, Fixture& resumed) {
   TrainingHooks hooks;
   hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
     if (step == 30) middle = *ParseCheckpoint(SerializeCheckpoint(checkpoint));
-    return absl::OkStatus();
   };
   const auto history = TrainingLoop(*whole.model, whole.task, BatchOf).Run(hooks);
   EXPECT_TRUE(history.ok()) << history.status();
@@ -217,7 +216,6 @@ TEST(TrainingLoopTest, WhenCheckpointsAreDueChangesNothingAndAnyOfThemResumesToT
   TrainingHooks hooks;
   hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
     written.try_emplace(step, *ParseCheckpoint(SerializeCheckpoint(checkpoint)));
-    return absl::OkStatus();
   };
   hooks.checkpoint_due = [asked = 0]() mutable { return ++asked % 7 == 0; };
   ASSERT_TRUE(TrainingLoop(*due.model, due.task, batches()).Run(hooks).ok());
@@ -256,7 +254,6 @@ TEST(TrainingLoopTest, ForeignCheckpointsAreRefusedAndChangeNothing) {
   TrainingHooks hooks;
   hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t) {
     foreign = checkpoint;
-    return absl::OkStatus();
   };
   ASSERT_TRUE(TrainingLoop(*other.model, other.task, BatchOf).Run(hooks).ok());
   TrainingLoop loop(*fixture.model, fixture.task, BatchOf);
@@ -381,7 +378,6 @@ TEST(TrainingLoopTest, AveragesAndTheBestSurviveAResume) {
     TrainingHooks hooks = accuracies;
     hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) {
       if (step == 30) middle = *ParseCheckpoint(SerializeCheckpoint(checkpoint));
-      return absl::OkStatus();
     };
     ASSERT_TRUE(TrainingLoop(*whole.model, whole.task, BatchOf).Run(hooks).ok());
     TrainingLoop loop(*resumed.model, resumed.task, BatchOf);

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import struct
+import subprocess
 
 import pytest
 
-from test_trainer_jobs import (STEPS, field, material, pytestmark, quantize, read_events, start_job, trainer_job,  # noqa: F401 (a fixture)
-                               varint)
+from test_trainer_jobs import (STEPS, TRAINER, field, material, pytestmark, quantize, read_events, start_job,  # noqa: F401 (a fixture)
+                               trainer_job, varint)
 
 
 def run(material, out, *settings, check=True):
@@ -73,3 +74,36 @@ def test_no_further_rung_is_begun_once_training_is_to_end(material, tmp_path):
     rungs = json.loads((tmp_path / "out" / "report.json").read_text())["contract"]["rungs"]
     assert [rung["outcome"] for rung in rungs] == ["missed"] + ["skipped"] * 4
     assert all("StopTraining" in rung["note"] for rung in rungs[1:])
+
+
+def replay(material, manifest, out):
+    command = [TRAINER, "replay", manifest, "--model", material / "m.onnx", "--data", material / "train.npz", "--eval-data",
+               material / "eval.npz", "--out", out]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
+
+
+# Two bits everywhere, of which no rung makes a model without a loss.
+RUINED = ("contract.max_drop=0", "weights.bits=2", "activations.bits=2", "first_last_bits=2")
+
+
+def test_a_training_ends_when_the_budget_of_seconds_is_spent_and_its_manifest_replays_without_a_clock(material, tmp_path):
+    done, report = run(material, tmp_path / "out", *RUINED, "contract.ladder=[PACT, LSQ_PLUS]", "contract.budget_seconds=3",
+                       "training.steps=10000000", "training.evaluate_every=20")
+    assert done.returncode == 1 and "contract.max_drop" in done.stderr
+    cut, skipped = report["contract"]["rungs"]
+    steps = report["training"]["steps"][-1]["step"]
+    assert cut["outcome"] == "missed" and cut["steps"] == steps < 10000000
+    assert cut["note"] == f"the contract's budget of seconds is spent after {steps} steps" == report["training"]["ended_early"]
+    assert skipped["outcome"] == "skipped" and "seconds" in skipped["note"] and skipped["steps"] == 0
+    manifest = tmp_path / "out" / "manifest.json"
+    assert json.loads(manifest.read_text())["config"]["training"]["last_step"] == steps
+    again = replay(material, manifest, tmp_path / "again")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert json.loads((tmp_path / "again" / "report.json").read_text())["training"]["steps"][-1]["step"] == steps
+
+
+def test_no_rung_is_begun_once_the_budget_of_seconds_is_spent(material, tmp_path):
+    done, report = run(material, tmp_path, *RUINED, "contract.budget_seconds=0.001", "training.steps=10")
+    assert done.returncode == 1, done.stderr
+    assert [rung["outcome"] for rung in report["contract"]["rungs"]] == ["missed"] + ["skipped"] * 4
+    assert all("budget of seconds" in rung["note"] for rung in report["contract"]["rungs"][1:])
