@@ -22,18 +22,27 @@
 namespace pactory {
 namespace {
 
-// When a process started, in the kernel's ticks since boot; "" where there is no such process, or it is a zombie.
-std::string StartTimeOf(pid_t pid) {
+// That of the kernel, to take down what was killed.
+constexpr absl::Duration kLastThreadTime = absl::Seconds(5);
+
+struct ProcessState {
+  // In the kernel's ticks since boot.
+  std::string start_time;
+  // Its first thread has ended; others may still hold its files.
+  bool ended = false;
+};
+
+std::optional<ProcessState> StateOf(pid_t pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
   std::string text;
   std::getline(file, text);
   // The fields behind the program's name, which may hold spaces, in parentheses.
   const size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos) return "";
+  if (name_end == std::string::npos) return std::nullopt;
   const std::vector<std::string> fields = absl::StrSplit(text.substr(name_end + 1), ' ', absl::SkipEmpty());
   constexpr size_t kState = 0, kStartTime = 19;
-  if (fields.size() <= kStartTime || fields[kState] == "Z" || fields[kState] == "X") return "";
-  return fields[kStartTime];
+  if (fields.size() <= kStartTime) return std::nullopt;
+  return ProcessState{fields[kStartTime], fields[kState] == "Z" || fields[kState] == "X"};
 }
 
 std::string LastLines(const std::string& path) {
@@ -50,14 +59,40 @@ int PollMilliseconds(absl::Time deadline) {
   return static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(deadline - absl::Now())));
 }
 
+// Whether `fd` came to be readable in that time.
+bool AwaitPollIn(int fd, absl::Duration time) {
+  const absl::Time deadline = absl::Now() + time;
+  pollfd readable = {fd, POLLIN, 0};
+  while (poll(&readable, 1, PollMilliseconds(deadline)) < 0 && errno == EINTR) {
+  }
+  return (readable.revents & POLLIN) != 0;
+}
+
 }  // namespace
 
-std::optional<pid_t> Daemon::Find() const {
+std::optional<Daemon::Process> Daemon::Known() const {
   std::ifstream file(pid_path_);
   pid_t pid = 0;
   std::string start_time;
-  if (!(file >> pid >> start_time) || pid <= 0 || StartTimeOf(pid) != start_time) return std::nullopt;
-  return pid;
+  if (!(file >> pid >> start_time) || pid <= 0) return std::nullopt;
+  const auto state = StateOf(pid);
+  if (!state || state->start_time != start_time) return std::nullopt;
+  return Process{pid, state->ended};
+}
+
+std::optional<pid_t> Daemon::Find() const {
+  const auto process = Known();
+  if (!process || process->ended) return std::nullopt;
+  return process->pid;
+}
+
+void Daemon::AwaitLastThread() const {
+  const auto process = Known();
+  if (!process || !process->ended) return;
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, process->pid, 0));
+  if (fd < 0) return;
+  AwaitPollIn(fd, kLastThreadTime);
+  close(fd);
 }
 
 absl::Status Daemon::Start(const Program& program, const std::string& ready_path, absl::Duration timeout) const {
@@ -75,7 +110,8 @@ absl::Status Daemon::Start(const Program& program, const std::string& ready_path
     close(watch);
     return pid.status();
   }
-  std::ofstream(pid_path_) << *pid << " " << StartTimeOf(*pid) << "\n";
+  const auto state = StateOf(*pid);
+  std::ofstream(pid_path_) << *pid << " " << (state ? state->start_time : "") << "\n";
   const int process = static_cast<int>(syscall(SYS_pidfd_open, *pid, 0));
   bool ready = false, ended = false;
   while (!(ready = std::filesystem::exists(ready_path)) && !ended && absl::Now() < deadline) {
@@ -107,13 +143,9 @@ void Daemon::AwaitEnd(absl::Duration grace) const {
   if (!pid) return;
   const int process = static_cast<int>(syscall(SYS_pidfd_open, *pid, 0));
   if (process < 0) return;
-  const absl::Time deadline = absl::Now() + grace;
-  pollfd fd = {process, POLLIN, 0};
-  while (poll(&fd, 1, PollMilliseconds(deadline)) < 0 && errno == EINTR) {
-  }
-  if (!(fd.revents & POLLIN)) {
+  if (!AwaitPollIn(process, grace)) {
     kill(*pid, SIGKILL);
-    poll(&fd, 1, 5000);
+    AwaitPollIn(process, kLastThreadTime);
   }
   close(process);
   std::filesystem::remove(pid_path_);

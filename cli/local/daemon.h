@@ -24,6 +24,9 @@ class Daemon {
   /// The process, where it runs.
   std::optional<pid_t> Find() const;
 
+  /// Waits for the last thread of one that was killed: it runs no more, and holds its ports and locks until then.
+  void AwaitLastThread() const;
+
   /// Starts the program and waits until it has made `ready_path`. Where it ends before that, or takes longer than
   /// `timeout`, the error holds the end of its log.
   absl::Status Start(const Program& program, const std::string& ready_path, absl::Duration timeout) const;
@@ -38,6 +41,13 @@ class Daemon {
   const std::string& log_path() const { return log_path_; }
 
  private:
+  struct Process {
+    pid_t pid;
+    bool ended;
+  };
+  // The process of the pid file, until nothing of it is left.
+  std::optional<Process> Known() const;
+
   const std::string name_;
   const std::string pid_path_;
   const std::string log_path_;

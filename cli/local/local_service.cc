@@ -129,6 +129,7 @@ std::string LocalService::ServerAddressOf(const std::string& protocol) const {
 
 absl::Status LocalService::Up(const LocalOptions& options) {
   PACTORY_RETURN_IF_ERROR(postgres_.Start());
+  server().AwaitLastThread();
   if (!server().Find()) PACTORY_RETURN_IF_ERROR(StartServer(options));
   PACTORY_ASSIGN_OR_RETURN(const std::string user_token, EnsureToken("user"));
   PACTORY_RETURN_IF_ERROR(EnsureToken("worker").status());

@@ -1,13 +1,7 @@
 """The faults of a chaos run. Each is a method that does its harm, mends it where a person would, and returns nothing."""
 import os
-import pathlib
 import signal
-import sys
 import time
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-
-from conftest import process_runs, wait_until  # noqa: E402
 
 # How long things that stand still do so, in seconds; leases last LEASE_SECONDS.
 LEASE_SECONDS = 8

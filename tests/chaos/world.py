@@ -12,7 +12,7 @@ import urllib.parse
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
-from conftest import BIN, Files, Service, process_runs, wait_until  # noqa: E402
+from conftest import BIN, Files, Service, await_last_thread, process_runs, wait_until  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
 from faults import LEASE_SECONDS, kill  # noqa: E402
 
@@ -175,7 +175,7 @@ class World:
     def kill_postgres(self):
         pid = self.service.status()["postgres"]["pid"]
         kill(pid, signal.SIGQUIT)
-        wait_until(lambda: not process_runs(pid), 30, "PostgreSQL is gone")
+        await_last_thread(pid, 30)
 
     def up(self):
         """Starts again what was killed."""

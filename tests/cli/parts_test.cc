@@ -1,13 +1,21 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <thread>
+#include <vector>
 
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "cli/client_settings.h"
 #include "cli/job_text.h"
 #include "cli/local/daemon.h"
@@ -174,6 +182,46 @@ TEST(DaemonTest, AnotherProcessWithTheNumberIsNotTakenForIt) {
   const TemporaryFolder folder;
   folder.Write("pid", std::to_string(getpid()) + " 1\n");
   EXPECT_FALSE(Daemon("sleeper", folder / "pid", folder / "log").Find());
+}
+
+TEST(DaemonTest, IsAwaitedToTheLastThreadWhichHoldsItsLocks) {
+  const TemporaryFolder folder;
+  const std::string lock_path = folder.Write("lock", "");
+  int release[2];
+  ASSERT_EQ(pipe(release), 0);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    flock(open(lock_path.c_str(), O_RDWR), LOCK_EX);
+    std::thread([&] {
+      char byte;
+      close(release[1]);
+      while (read(release[0], &byte, 1) < 0) {
+      }
+      _exit(0);
+    }).detach();
+    // Of the first thread alone, which makes a zombie of the process.
+    syscall(SYS_exit, 0);
+  }
+  close(release[0]);
+  const auto field = [&](size_t number) {
+    return std::vector<std::string>(absl::StrSplit(ReadWholeFile("/proc/" + std::to_string(pid) + "/stat"), ' '))[number];
+  };
+  while (field(2) != "Z") std::this_thread::yield();
+  folder.Write("pid", std::to_string(pid) + " " + field(21) + "\n");
+  const Daemon daemon("killed", folder / "pid", folder / "log");
+  EXPECT_FALSE(daemon.Find());
+  const int lock = open(lock_path.c_str(), O_RDWR);
+  ASSERT_NE(flock(lock, LOCK_EX | LOCK_NB), 0);
+  std::thread releasing([&] {
+    // Time enough for one who does not wait to be caught.
+    absl::SleepFor(absl::Milliseconds(200));
+    close(release[1]);
+  });
+  daemon.AwaitLastThread();
+  EXPECT_EQ(flock(lock, LOCK_EX | LOCK_NB), 0);
+  releasing.join();
+  close(lock);
+  waitpid(pid, nullptr, 0);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -59,7 +60,7 @@ class Service:
 
     def kill(self, pid):
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not process_runs(pid), 10, f"process {pid} is gone")
+        await_last_thread(pid, 10)
 
     def server_pid(self):
         return self.status()["server"]["pid"]
@@ -120,6 +121,18 @@ def process_runs(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def await_last_thread(pid, seconds):
+    """Waits until nothing of a process is left: a killed one holds its ports until its last thread has ended, as a zombie too."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([process], [], [], seconds)[0], f"process {pid} is still there"
+    finally:
+        os.close(process)
 
 
 def wait_until(condition, seconds, what):
