@@ -51,11 +51,19 @@ absl::Status ProgressMeter::Start(absl::string_view stage) {
   return absl::OkStatus();
 }
 
-absl::Status ProgressMeter::Advance(double share) {
+void ProgressMeter::Show(double share) {
   share_ = std::clamp(share, 0.0, 1.0);
   if (Clock::now() - last_sent_ >= kSendInterval) Send();
+}
+
+absl::Status ProgressMeter::CheckStop() const {
   if (listener_.StopRequested()) return absl::CancelledError(absl::StrCat("ended on request during ", progress_.stage()));
   return absl::OkStatus();
+}
+
+absl::Status ProgressMeter::Advance(double share) {
+  Show(share);
+  return CheckStop();
 }
 
 void ProgressMeter::Finish() {

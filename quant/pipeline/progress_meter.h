@@ -27,8 +27,11 @@ class ProgressMeter {
 
   /// Starts a planned stage, ending the one before. CANCELLED where the job is to end.
   absl::Status Start(absl::string_view stage);
-  /// Tells how much of the present stage is done, in [0, 1]; messages go out at most four times a second. CANCELLED where the
-  /// job is to end.
+  /// Tells how much of the present stage is done, in [0, 1]; messages go out at most four times a second.
+  void Show(double share);
+  /// CANCELLED where the job is to end.
+  absl::Status CheckStop() const;
+  /// Both.
   absl::Status Advance(double share);
   /// Ends the last stage.
   void Finish();

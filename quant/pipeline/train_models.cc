@@ -151,7 +151,8 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
   TrainingHooks hooks;
   hooks.on_step = [&](const StepRecord& record) {
     ReportStep(state, *result.model, record, metrics);
-    return state.meter.Advance(kStepsShare * static_cast<double>(record.step) / steps);
+    state.meter.Show(kStepsShare * static_cast<double>(record.step) / steps);
+    return absl::OkStatus();
   };
   hooks.on_record = [&](const QuantizerRecord& record) { ReportQuantizers(*result.model, record, metrics); };
   const auto evaluate = [&](double from, double to) -> absl::Status {
@@ -175,8 +176,12 @@ absl::StatusOr<TrainedModel> Train(PipelineState& state, const TrainingRole& rol
       role.on_checkpoint(checkpoint, step);
       last_checkpoint = std::chrono::steady_clock::now();
     };
-    hooks.checkpoint_due = [&] { return std::chrono::steady_clock::now() - last_checkpoint >= kLongestUnsaved; };
+    hooks.checkpoint_due = [&] {
+      // Whoever goes on with a job that has to end here starts from where it was.
+      return state.listener.StopRequested() || std::chrono::steady_clock::now() - last_checkpoint >= kLongestUnsaved;
+    };
   }
+  hooks.may_go_on = [&] { return state.meter.CheckStop(); };
   const absl::Time last_time = absl::Now() + (LastTrainingTime(state) - absl::Now()) * role.share_of_time;
   hooks.end_reason = [&state, last_time]() -> std::string {
     const int32_t seconds = state.config.training().max_seconds();

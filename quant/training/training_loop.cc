@@ -461,6 +461,7 @@ absl::StatusOr<TrainingHistory> TrainingLoop::Run(const TrainingHooks& hooks) {
     if (config.evaluate_every() > 0 && step_ % config.evaluate_every() == 0) PACTORY_RETURN_IF_ERROR(Evaluate(hooks));
     if (EndsEarly(hooks)) break;
     MaybeCheckpoint(hooks);
+    if (hooks.may_go_on) PACTORY_RETURN_IF_ERROR(hooks.may_go_on());
   }
   if (history_.evaluations.empty() || history_.evaluations.back().step != step_) PACTORY_RETURN_IF_ERROR(Evaluate(hooks));
   PACTORY_RETURN_IF_ERROR(Finish());

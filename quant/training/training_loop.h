@@ -54,6 +54,8 @@ struct TrainingHooks {
   std::function<void(const Checkpoint&, int64_t step)> on_checkpoint;
   /// Asked after each step that is none of those. When a checkpoint is due changes nothing of the training.
   std::function<bool()> checkpoint_due;
+  /// Asked last after each step, behind its checkpoint.
+  std::function<absl::Status()> may_go_on;
   /// Asked after each step: why training is to end now, with what there is; "" while it may go on.
   std::function<std::string()> end_reason;
 };

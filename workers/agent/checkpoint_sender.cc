@@ -32,6 +32,11 @@ void CheckpointSender::Offer(std::shared_ptr<const HeldCheckpoint> checkpoint) {
   next_ = std::move(checkpoint);
 }
 
+void CheckpointSender::Drain(absl::Duration time) {
+  absl::MutexLock lock(&mutex_);
+  mutex_.AwaitWithTimeout(absl::Condition(this, &CheckpointSender::IsIdle), time);
+}
+
 void CheckpointSender::Run() {
   while (true) {
     std::shared_ptr<const HeldCheckpoint> checkpoint;
@@ -40,8 +45,13 @@ void CheckpointSender::Run() {
       mutex_.Await(absl::Condition(this, &CheckpointSender::HasWork));
       if (closing_) return;
       checkpoint = std::exchange(next_, nullptr);
+      sending_ = true;
     }
     const absl::Status status = Send(*checkpoint);
+    {
+      absl::MutexLock lock(&mutex_);
+      sending_ = false;
+    }
     if (IsLeaseLost(status)) {
       stop_.Request(StopReason::kLeaseLost);
       return;

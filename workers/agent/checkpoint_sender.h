@@ -8,6 +8,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "workers/agent/job_stop.h"
 #include "workers/agent/server_connection.h"
 
@@ -40,10 +41,14 @@ class CheckpointSender {
   /// Makes this the next checkpoint to send.
   void Offer(std::shared_ptr<const HeldCheckpoint> checkpoint);
 
+  /// Waits until what was offered is stored or given up, at most for `time`.
+  void Drain(absl::Duration time);
+
  private:
   void Run();
   absl::Status Send(const HeldCheckpoint& checkpoint);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_ || next_ != nullptr; }
+  bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !sending_ && next_ == nullptr; }
 
   ServerConnection& server_;
   const v1::LeaseToken lease_;
@@ -51,6 +56,7 @@ class CheckpointSender {
   Cancellation closed_;
   absl::Mutex mutex_;
   std::shared_ptr<const HeldCheckpoint> next_ ABSL_GUARDED_BY(mutex_);
+  bool sending_ ABSL_GUARDED_BY(mutex_) = false;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -26,8 +26,12 @@ using google::protobuf::util::TimeUtil;
 
 // A cancel comes with a heartbeat, every 10 s; with this grace the trainer is gone 15 s after the cancel.
 constexpr absl::Duration kCancelGrace = absl::Seconds(4);
+// A job that gives way is in no hurry: its trainer may end the step that it is in.
+constexpr absl::Duration kPreemptGrace = absl::Seconds(10);
+constexpr absl::Duration kPreemptSend = absl::Minutes(1);
 // The whole agent has 5 s to end.
 constexpr absl::Duration kShutdownGrace = absl::Milliseconds(2500);
+constexpr absl::Duration kShutdownSend = absl::Milliseconds(700);
 constexpr absl::Duration kShutdownCall = absl::Milliseconds(1500);
 constexpr absl::Duration kFinishCall = absl::Seconds(15);
 constexpr absl::Duration kDefaultDeadline = absl::Hours(24);
@@ -44,6 +48,20 @@ v1::JobError MakeError(std::string reason, std::string message) {
   error.set_reason(std::move(reason));
   error.set_message(std::move(message));
   return error;
+}
+
+absl::Duration GraceFor(StopReason reason) {
+  switch (reason) {
+    case StopReason::kLeaseLost:
+      // Nothing is left to save.
+      return absl::ZeroDuration();
+    case StopReason::kShutdown:
+      return kShutdownGrace;
+    case StopReason::kPreempted:
+      return kPreemptGrace;
+    default:
+      return kCancelGrace;
+  }
 }
 
 void SetDataFile(const BlobCache::Pin& pin, const v1::BlobRef& blob, v1::DataFile& file) {
@@ -141,6 +159,9 @@ absl::StatusOr<JobRun::Outcome> JobRun::Train(JobFolder& folder, v1::TrainerJob 
   CheckpointSender checkpoints(server_, lease_.token(), stop_);
   for (int restarts = 0;; ++restarts) {
     PACTORY_ASSIGN_OR_RETURN(const TrainerEnd end, RunTrainer(folder, job_message, keeper, metrics, checkpoints));
+    // The trainer's last checkpoint is where the next attempt goes on.
+    if (stop_.reason() == StopReason::kPreempted) checkpoints.Drain(kPreemptSend);
+    if (stop_.reason() == StopReason::kShutdown) checkpoints.Drain(kShutdownSend);
     if (stop_.reason() != StopReason::kNone) return absl::CancelledError("the run was stopped");
     std::optional<v1::TrainerEvent> last_word;
     std::shared_ptr<const HeldCheckpoint> checkpoint;
@@ -201,11 +222,7 @@ absl::StatusOr<TrainerEnd> JobRun::RunTrainer(JobFolder& folder, const v1::Train
                                                                      job_message, on_event));
   spdlog::info("{}: trainer started, pid {}", job(), trainer->pid());
   if (!trainer->WaitForExit(stop_.signal())) {
-    const StopReason reason = stop_.reason();
-    // A run whose lease is lost has nothing left to save.
-    trainer->Stop(reason == StopReason::kLeaseLost  ? absl::ZeroDuration()
-                  : reason == StopReason::kShutdown ? kShutdownGrace
-                                                    : kCancelGrace);
+    trainer->Stop(GraceFor(stop_.reason()));
   }
   return trainer->Finish();
 }

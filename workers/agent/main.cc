@@ -1,4 +1,5 @@
 // pactory-worker: the agent on a GPU (or CPU) host. Exit codes: 0 stopped, 2 bad flags or refused by the server.
+#include <malloc.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -83,6 +84,9 @@ absl::Status RunAgent(const AgentOptions& options, const sigset_t& signals) {
 }  // namespace pactory
 
 int main(int argc, char** argv) {
+  // One heap for all threads. Each job has threads of its own; with a heap for each of them, what is free in one can't be had by another,
+  // and the process grows with every job that meets an empty one.
+  mallopt(M_ARENA_MAX, 1);
   // Before any thread starts, so that the one waiting for them is the only one they reach.
   sigset_t signals;
   sigemptyset(&signals);

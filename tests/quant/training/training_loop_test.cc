@@ -231,9 +231,34 @@ TEST(TrainingLoopTest, WhenCheckpointsAreDueChangesNothingAndAnyOfThemResumesToT
     const auto history = loop.Run({});
     ASSERT_TRUE(history.ok()) << history.status();
     EXPECT_EQ(history->rollbacks, 1) << step;
-    if (step < 36) EXPECT_EQ(history->warnings, expected->warnings) << step;
+    if (step < 36) {
+      EXPECT_EQ(history->warnings, expected->warnings) << step;
+    }
     EXPECT_TRUE(at::equal(plain.Run(x), resumed.Run(x))) << step;
   }
+}
+
+TEST(TrainingLoopTest, OneThatIsEndedGoesOnFromWhereItWas) {
+  const at::Tensor x = at::randn({9, 6});
+  Fixture plain, ended, resumed;
+  ASSERT_TRUE(TrainingLoop(*plain.model, plain.task, BatchOf).Run({}).ok());
+  std::map<int64_t, Checkpoint> written;
+  bool stop = false;
+  TrainingHooks hooks;
+  hooks.on_step = [&](const StepRecord& record) {
+    stop = record.step == 33;
+    return absl::OkStatus();
+  };
+  hooks.on_checkpoint = [&](const Checkpoint& checkpoint, int64_t step) { written.try_emplace(step, checkpoint); };
+  hooks.checkpoint_due = [&] { return stop; };
+  hooks.may_go_on = [&] { return stop ? absl::CancelledError("ended on request") : absl::OkStatus(); };
+  EXPECT_TRUE(absl::IsCancelled(TrainingLoop(*ended.model, ended.task, BatchOf).Run(hooks).status()));
+  ASSERT_TRUE(written.contains(33));
+  EXPECT_EQ(written.rbegin()->first, 33);
+  TrainingLoop loop(*resumed.model, resumed.task, BatchOf);
+  ASSERT_TRUE(loop.Restore(written.at(33)).ok());
+  ASSERT_TRUE(loop.Run({}).ok());
+  EXPECT_TRUE(at::equal(plain.Run(x), resumed.Run(x)));
 }
 
 TEST(TrainingLoopTest, EndlessDivergenceIsAnErrorThatSaysWhatToDo) {

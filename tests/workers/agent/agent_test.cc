@@ -298,6 +298,31 @@ TEST_F(AgentTest, AJobThatIsAskedForIsGivenBackAndTheAgentGoesOn) {
   EXPECT_TRUE(service_.finished.empty());
 }
 
+TEST_F(AgentTest, WhatATrainerLeavesIsStoredBeforeItsJobGivesWay) {
+  AddJob();
+  StartAgent("leaves_checkpoint");
+  ASSERT_TRUE(AwaitTraining());
+  service_.Set([&] { service_.release = true; });
+  size_t stored = 0;
+  ASSERT_TRUE(service_.Await([&] {
+    stored = service_.checkpoints.size();
+    return !service_.released.empty();
+  }));
+  ASSERT_EQ(stored, 1u);
+  EXPECT_EQ(service_.checkpoints[0].checkpoint().step(), 30);
+  EXPECT_TRUE(blobs_.HasBlob("state at 30"));
+}
+
+TEST_F(AgentTest, WhatATrainerLeavesIsStoredBeforeTheAgentEnds) {
+  AddJob();
+  StartAgent("leaves_checkpoint");
+  ASSERT_TRUE(AwaitTraining());
+  StopAgent();
+  ASSERT_EQ(service_.checkpoints.size(), 1u);
+  EXPECT_EQ(service_.checkpoints[0].checkpoint().step(), 30);
+  EXPECT_EQ(service_.released.size(), 1u);
+}
+
 TEST_F(AgentTest, OutageIsTrainedThroughAndReportedAfterwards) {
   AddJob();
   StartAgent("succeed");
@@ -354,7 +379,9 @@ TEST_F(AgentTest, TrainerSeesNoTokenNoNetworkAndItsFolder) {
   EXPECT_THAT(seen, HasSubstr("cwd=" + folder_.path() + "/jobs/one-7"));
   EXPECT_THAT(seen, HasSubstr("fds=0,1,2,3"));
   EXPECT_THAT(seen, testing::ContainsRegex("Max core file size +0 +0"));
-  if (MayLeaveNetwork()) EXPECT_THAT(seen, testing::EndsWith("net=lo"));
+  if (MayLeaveNetwork()) {
+    EXPECT_THAT(seen, testing::EndsWith("net=lo"));
+  }
 }
 
 TEST_F(AgentTest, WhatATrainerLeavesRunningDoesNotHoldTheAgent) {

@@ -549,13 +549,15 @@ def test_job_on_a_full_disk_says_so_and_bears_missing_checkpoints(material, tmp_
 def test_job_ends_soon_after_sigterm(material, tmp_path):
     process, pipe = start_job(trainer_job(material, tmp_path, {STEPS: 1000000}))
     for kind, payload in read_events(pipe):
-        if kind == 1 and b"train" in payload:
+        if kind == 2 and b"train/loss" in payload:
             break
     asked = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    list(read_events(pipe))
+    events = list(read_events(pipe))
     assert process.wait(30) == 143
     assert time.monotonic() - asked < 15
+    # No step is a checkpoint's own, and the last one is there all the same.
+    assert events[-1][0] == 3, events[-1]
 
 
 @pytest.mark.parametrize("job", [b"", b"\xff\xff\xff", varint(3) + b"\xff\xff\xff"])
