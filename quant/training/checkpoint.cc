@@ -72,7 +72,8 @@ std::optional<at::Tensor> TakeTensor(Reader& reader) {
   const auto data = reader.TakeBytes(static_cast<uint64_t>(bytes));
   if (!data) return std::nullopt;
   at::Tensor tensor = at::empty(dims, at::TensorOptions().dtype(kStoredTypes[*type]));
-  std::memcpy(tensor.data_ptr(), data->data(), data->size());
+  // An empty tensor has no memory to copy to.
+  if (data->size() > 0) std::memcpy(tensor.data_ptr(), data->data(), data->size());
   return tensor;
 }
 
