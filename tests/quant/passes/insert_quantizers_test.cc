@@ -60,13 +60,21 @@ std::vector<std::string> ValuesOf(const QuantizationPlan& plan) {
   return values;
 }
 
-const ActivationPlacement& PlacementOf(const QuantizationPlan& plan, const std::string& value) {
-  return *std::find_if(plan.activations.begin(), plan.activations.end(),
-                       [&](const ActivationPlacement& placement) { return placement.value == value; });
+// A plan without what a test asks for fails the test.
+ActivationPlacement PlacementOf(const QuantizationPlan& plan, const std::string& value) {
+  for (const ActivationPlacement& placement : plan.activations) {
+    if (placement.value == value) return placement;
+  }
+  ADD_FAILURE() << "no quantizer on '" << value << "'";
+  return {};
 }
 
-const LayerPlan& LayerOf(const QuantizationPlan& plan, const std::string& node) {
-  return *std::find_if(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& layer) { return layer.node == node; });
+LayerPlan LayerOf(const QuantizationPlan& plan, const std::string& node) {
+  for (const LayerPlan& layer : plan.layers) {
+    if (layer.node == node) return layer;
+  }
+  ADD_FAILURE() << "no layer '" << node << "'";
+  return {};
 }
 
 TEST(InsertQuantizersTest, Int8LayersAndSumsGetPairsOnBothSides) {
@@ -224,7 +232,7 @@ TEST(InsertQuantizersTest, OverridesGiveLayersMethodsAndRangesOfTheirOwn) {
   EXPECT_EQ(weight_of("a_node").override_method, v1::QUANTIZER_METHOD_UNSPECIFIED);
   EXPECT_EQ(weight_of("a_node").channel_axis, 0);
   EXPECT_EQ(PlacementOf(*plan, LayerOf(*plan, "b_node").input_quantizer).override_method, v1::LSQ_PLUS);
-  EXPECT_EQ(PlacementOf(*plan, LayerOf(*plan, "a_node").input_quantizer).override_method, v1::QUANTIZER_METHOD_UNSPECIFIED);
+  EXPECT_EQ(PlacementOf(*plan, LayerOf(*plan, "d_node").input_quantizer).override_method, v1::QUANTIZER_METHOD_UNSPECIFIED);
 }
 
 TEST(InsertQuantizersTest, OneWeightIsQuantizedWhereTheOthersAreNot) {
