@@ -223,7 +223,10 @@ TEST(InsertQuantizersTest, OverridesGiveLayersMethodsAndRangesOfTheirOwn) {
   const auto plan = InsertQuantizers(graph, config);
   ASSERT_TRUE(plan.ok()) << plan.status();
   const auto weight_of = [&](const std::string& node) {
-    return *std::find_if(plan->weights.begin(), plan->weights.end(), [&](const WeightPlacement& weight) { return weight.node == node; });
+    const auto found =
+        std::find_if(plan->weights.begin(), plan->weights.end(), [&](const WeightPlacement& weight) { return weight.node == node; });
+    if (found == plan->weights.end()) ADD_FAILURE() << "no weight of " << node;
+    return found == plan->weights.end() ? WeightPlacement() : *found;
   };
   // One scale for the whole weight; the later override has the last word on the range.
   EXPECT_EQ(weight_of("b_node").override_method, v1::LSQ);
