@@ -1,7 +1,3 @@
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/allocator_interface.h>
-#endif
-
 #include <fstream>
 #include <optional>
 
@@ -9,6 +5,11 @@
 #include "base/sha256.h"
 #include "gtest/gtest.h"
 #include "tests/server/server_fixture.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+// Of sanitizer/allocator_interface.h, which not every compiler comes with.
+extern "C" size_t __sanitizer_get_current_allocated_bytes();
+#endif
 
 namespace pactory {
 namespace {
