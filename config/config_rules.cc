@@ -207,6 +207,21 @@ absl::Status CheckPreprocess(const v1::PreprocessConfig& preprocess) {
   return CheckAugmentation(preprocess.augmentation());
 }
 
+absl::Status CheckEvaluation(const v1::EvaluationConfig& evaluation) {
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.batch_size", evaluation.batch_size(), 1, 65536));
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.map_threshold", evaluation.map_threshold(), -1e9, 1e9));
+  const v1::TextRegionConfig& regions = evaluation.text_regions();
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.text_regions.box_threshold", regions.box_threshold(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.text_regions.unclip_ratio", regions.unclip_ratio(), 0, 100));
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.text_regions.min_size", regions.min_size(), 0, 1e4));
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.text_regions.max_regions", regions.max_regions(), 1, 10000));
+  const v1::BoxConfig& boxes = evaluation.boxes();
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.boxes.min_score", boxes.min_score(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.boxes.nms_iou", boxes.nms_iou(), 0, 1));
+  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.boxes.max_boxes", boxes.max_boxes(), 1, 10000));
+  return CheckRange("evaluation.boxes.agreement_score", boxes.agreement_score(), 0, 1);
+}
+
 absl::Status CheckMixedPrecision(const QuantizationConfig& config) {
   PACTORY_RETURN_IF_ERROR(CheckRange("sensitivity_samples", config.sensitivity_samples(), 0, 1e6));
   if (!config.has_mixed_precision()) return absl::OkStatus();
@@ -384,9 +399,22 @@ void FillDefaults(QuantizationConfig& config) {
   PACTORY_DEFAULT(augmentation, contrast, 0);
   PACTORY_DEFAULT(augmentation, saturation, 0);
   PACTORY_DEFAULT(augmentation, hue, 0);
-  PACTORY_DEFAULT(config.mutable_evaluation(), batch_size, 64);
+  auto* evaluation = config.mutable_evaluation();
+  PACTORY_DEFAULT(evaluation, batch_size, 64);
   // The metric stays unspecified: its default depends on the data and the model.
-  PACTORY_DEFAULT(config.mutable_evaluation(), map_threshold, 0.3);
+  PACTORY_DEFAULT(evaluation, map_threshold, 0.3);
+  auto* regions = evaluation->mutable_text_regions();
+  PACTORY_DEFAULT(regions, box_threshold, 0.6);
+  PACTORY_DEFAULT(regions, unclip_ratio, 1.5);
+  PACTORY_DEFAULT(regions, min_size, 3);
+  PACTORY_DEFAULT_ENUM(regions, shape, v1::TextRegionConfig::QUAD);
+  PACTORY_DEFAULT(regions, max_regions, 300);
+  auto* boxes = evaluation->mutable_boxes();
+  PACTORY_DEFAULT_ENUM(boxes, layout, v1::BoxConfig::CORNERS_SCORE_CLASS);
+  PACTORY_DEFAULT(boxes, min_score, 0.01);
+  PACTORY_DEFAULT(boxes, nms_iou, 0.45);
+  PACTORY_DEFAULT(boxes, max_boxes, 100);
+  PACTORY_DEFAULT(boxes, agreement_score, 0.3);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), profile, v1::ExportConfig::ORT_CPU);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), target, v1::ExportConfig::X86);
   PACTORY_DEFAULT_ENUM(config.mutable_export_(), activation_type, v1::ExportConfig::UINT8);
@@ -425,8 +453,7 @@ absl::Status ValidateConfig(const QuantizationConfig& config) {
   PACTORY_RETURN_IF_ERROR(CheckTraining(config.training()));
   PACTORY_RETURN_IF_ERROR(CheckBatchNorm(config));
   PACTORY_RETURN_IF_ERROR(CheckPreprocess(config.preprocess()));
-  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.batch_size", config.evaluation().batch_size(), 1, 65536));
-  PACTORY_RETURN_IF_ERROR(CheckRange("evaluation.map_threshold", config.evaluation().map_threshold(), -1e9, 1e9));
+  PACTORY_RETURN_IF_ERROR(CheckEvaluation(config.evaluation()));
   PACTORY_RETURN_IF_ERROR(CheckRange("gates.min_fp32_metric", config.gates().min_fp32_metric(), 0, 1));
   PACTORY_RETURN_IF_ERROR(CheckRange("gates.min_deployed_agreement", config.gates().min_deployed_agreement(), 0, 1));
   PACTORY_RETURN_IF_ERROR(CheckRange("gates.max_metric_drop", config.gates().max_metric_drop(), 0, 1));

@@ -62,6 +62,11 @@ absl::StatusOr<Header> HeaderOf(absl::string_view block) {
 
 bool IsImage(const std::string& extension) { return extension == "jpg" || extension == "jpeg" || extension == "png"; }
 
+// A class, a line of text, regions or a mask.
+bool TellsOfImage(const std::string& extension) {
+  return extension == "cls" || extension == "txt" || extension == "json" || extension == "mask.png";
+}
+
 }  // namespace
 
 absl::Status InspectTar(int64_t size_bytes, const ReadExactlyFn& read) {
@@ -97,11 +102,12 @@ absl::Status InspectTar(int64_t size_bytes, const ReadExactlyFn& read) {
     const std::string extension = absl::AsciiStrToLower(header.name.substr(dot + 1));
     Sample& sample = samples[header.name.substr(0, dot)];
     sample.image = sample.image || IsImage(extension);
-    sample.label = sample.label || extension == "cls";
+    sample.label = sample.label || TellsOfImage(extension);
     if (sample.image && sample.label) return absl::OkStatus();
   }
   return BadData(absl::StrCat(
-      "must have samples of an image and its class (`key.jpg` or `key.png` beside `key.cls`); none of its first ",
+      "must have samples of an image and its class, text, regions or mask (`key.jpg` or `key.png` beside `key.cls`, `.txt`, `.json` or "
+      "`.mask.png`); none of its first ",
       samples.size(), " keys has both"));
 }
 

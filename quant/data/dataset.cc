@@ -19,6 +19,10 @@ int64_t Dataset::classes_seen() const {
   return all.defined() ? all.max().item<int64_t>() + 1 : 0;
 }
 
+absl::StatusOr<SampleRegions> Dataset::ReadRegions() const {
+  return absl::InvalidArgumentError("data must be a tar of images with a .json file of regions beside each");
+}
+
 absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, const v1::PreprocessConfig& preprocess,
                                                      const Graph& graph, const std::vector<std::string>& target_names) {
   PACTORY_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
@@ -29,7 +33,8 @@ absl::StatusOr<std::unique_ptr<Dataset>> OpenDataset(const std::string& path, co
     if (magic == absl::string_view("PK\x03\x04", 4) || magic == absl::string_view("PK\x05\x06", 4)) {
       PACTORY_ASSIGN_OR_RETURN(dataset, OpenNpzDataset(std::move(file), preprocess, graph, target_names));
     } else if (graph.inputs.size() == 1) {
-      PACTORY_ASSIGN_OR_RETURN(dataset, OpenTarDataset(std::move(file), preprocess, graph.inputs[0]));
+      PACTORY_ASSIGN_OR_RETURN(dataset, OpenTarDataset(std::move(file), preprocess, graph.inputs[0],
+                                                       target_names.empty() ? "" : target_names[0]));
     } else {
       return absl::InvalidArgumentError(absl::StrCat("must be an .npz with an array for each of the model's ", graph.inputs.size(),
                                                      " inputs; a tar of images feeds one"));
@@ -57,6 +62,19 @@ absl::Status CheckLabels(const Dataset& dataset, int64_t classes, const std::str
   return absl::InvalidArgumentError(absl::StrCat(
       path, ": labels must be from ", least, " to ", classes - 1, ", as the model has ", classes, " classes: index=",
       bad[0][0].item<int64_t>(), " label=", labels.masked_select(is_bad)[0].item<int64_t>(), " bad_labels=", bad.size(0)));
+}
+
+absl::Status CheckSequencesFit(const Dataset& dataset, int64_t steps, const std::string& path) {
+  const at::Tensor labels = dataset.labels();
+  if (!labels.defined() || dataset.has_classes()) return absl::OkStatus();
+  const at::Tensor repeats = labels.slice(1, 1).eq(labels.slice(1, 0, -1)).logical_and(labels.slice(1, 1).ne(-1)).sum(1);
+  const at::Tensor needed = labels.ne(-1).sum(1) + repeats;
+  const at::Tensor bad = at::nonzero(needed > steps);
+  if (bad.size(0) == 0) return absl::OkStatus();
+  const int64_t first = bad[0][0].item<int64_t>();
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, ": labels must fit the model's ", steps, " steps, a blank between equal characters included; leave longer ones out, or give a wider "
+      "input (preprocess.width): index=", first, " needed steps=", needed[first].item<int64_t>(), " bad_labels=", bad.size(0)));
 }
 
 }  // namespace pactory::quant

@@ -24,6 +24,14 @@ bool IsImage(absl::string_view suffix) {
   return false;
 }
 
+// What a suffix of a file beside the image holds, or null where it is none that is read.
+std::optional<absl::string_view> TarSample::*MemberOf(absl::string_view suffix) {
+  if (suffix == "txt") return &TarSample::text;
+  if (suffix == "mask.png") return &TarSample::mask;
+  if (suffix == "json") return &TarSample::regions;
+  return nullptr;
+}
+
 // The member's bytes without a copy: the archive is one block in memory, and tar stores members whole.
 absl::StatusOr<absl::string_view> DataOf(struct archive* reader, struct archive_entry* entry,
                                          absl::string_view archive, const std::string& name) {
@@ -51,8 +59,9 @@ absl::StatusOr<std::vector<TarSample>> IndexTar(absl::string_view archive) {
   if (archive_read_open_memory(reader.get(), archive.data(), archive.size()) != ARCHIVE_OK) {
     return absl::InvalidArgumentError("data must be an .npz or an uncompressed tar archive");
   }
-  // By key, so that image and class may come in any order; `order` keeps the images' own.
+  // By key, so that an image and what belongs to it may come in any order.
   std::map<std::string, int64_t> classes;
+  std::map<std::string, TarSample> beside;
   std::vector<TarSample> samples;
   std::map<std::string, size_t> images;
   struct archive_entry* entry = nullptr;
@@ -76,9 +85,14 @@ absl::StatusOr<std::vector<TarSample>> IndexTar(absl::string_view archive) {
     if (dot == std::string::npos) continue;
     const std::string key = name.substr(0, dot);
     const std::string suffix = absl::AsciiStrToLower(name.substr(dot + 1));
-    if (suffix != "cls" && !IsImage(suffix)) continue;
+    std::optional<absl::string_view> TarSample::*const member = MemberOf(suffix);
+    if (suffix != "cls" && !IsImage(suffix) && member == nullptr) continue;
     PACTORY_ASSIGN_OR_RETURN(const absl::string_view data, DataOf(reader.get(), entry, archive, name));
-    if (suffix == "cls") {
+    if (member != nullptr) {
+      std::optional<absl::string_view>& kept = beside[key].*member;
+      if (kept.has_value()) return absl::InvalidArgumentError(absl::StrCat("sample must have one file of a kind: member=", name));
+      kept = data;
+    } else if (suffix == "cls") {
       int64_t label = 0;
       if (!absl::SimpleAtoi(absl::StripAsciiWhitespace(data), &label)) {
         return absl::InvalidArgumentError(absl::StrCat("class must be a whole number as text: member=", name));
@@ -90,7 +104,7 @@ absl::StatusOr<std::vector<TarSample>> IndexTar(absl::string_view archive) {
       if (!images.emplace(key, samples.size()).second) {
         return absl::InvalidArgumentError(absl::StrCat("sample must have one image: member=", name));
       }
-      samples.push_back({.key = key, .image = data, .label = std::nullopt});
+      samples.push_back({.key = key, .image = data});
     }
   }
   if (result != ARCHIVE_EOF) {
@@ -115,7 +129,31 @@ absl::StatusOr<std::vector<TarSample>> IndexTar(absl::string_view archive) {
       return absl::InvalidArgumentError(absl::StrCat("image must have a .cls file beside it: key=", sample.key));
     }
   }
+  bool has_mask = false;
+  for (auto& [key, parts] : beside) {
+    const auto image = images.find(key);
+    if (image == images.end()) {
+      // A readme or an index of the set has no image.
+      if (!parts.mask.has_value()) continue;
+      return absl::InvalidArgumentError(absl::StrCat("mask must have an image beside it: key=", key));
+    }
+    TarSample& sample = samples[image->second];
+    sample.text = parts.text;
+    sample.mask = parts.mask;
+    sample.regions = parts.regions;
+    has_mask = has_mask || parts.mask.has_value();
+  }
+  if (has_mask) PACTORY_RETURN_IF_ERROR(RequireAll(samples, &TarSample::mask, ".mask.png"));
   return samples;
+}
+
+absl::Status RequireAll(const std::vector<TarSample>& samples, std::optional<absl::string_view> TarSample::*member,
+                        absl::string_view suffix) {
+  for (const TarSample& sample : samples) {
+    if ((sample.*member).has_value()) continue;
+    return absl::InvalidArgumentError(absl::StrCat("image must have a ", suffix, " file beside it: key=", sample.key));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace pactory::quant

@@ -102,6 +102,13 @@ TEST(TarInspectionTest, OneSampleOfImageAndClassIsEnough) {
   EXPECT_TRUE(facts->empty());
 }
 
+TEST(TarInspectionTest, TextRegionsAndMasksTellOfAnImageToo) {
+  for (const char* suffix : {"txt", "json", "mask.png"}) {
+    EXPECT_TRUE(Inspect(v1::Dataset::TAR, Tar({{"a.jpg", "x"}, {absl::StrCat("a.", suffix), "y"}})).ok()) << suffix;
+  }
+  ExpectBad(Inspect(v1::Dataset::TAR, Tar({{"a.mask.png", "x"}, {"a.cls", "1"}})), "none of its first 1 keys");
+}
+
 TEST(TarInspectionTest, WhatIsWrongIsNamed) {
   ExpectBad(Inspect(v1::Dataset::TAR, Tar({})), "samples of an image and its class");
   ExpectBad(Inspect(v1::Dataset::TAR, Tar({{"a.png", "x"}, {"b.cls", "1"}})), "first 2 keys");
