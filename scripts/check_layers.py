@@ -38,11 +38,11 @@ FOLDERS = {
 # Inside quant/, from the bottom up: a folder includes those before it, never those after. Folders of one row stand side by
 # side and do not include each other.
 QUANT_ORDER = [
-    {"graph"},
+    {"graph", "kernels"},
     {"onnx"},
     {"ops"},
     {"execution", "data"},
-    {"passes", "observers", "kernels"},
+    {"passes", "observers"},
     {"quantizers"},
     {"training", "evaluation"},
     {"post_training"},

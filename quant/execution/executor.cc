@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -11,6 +13,7 @@
 #include "base/status_macros.h"
 #include "quant/allocation_limit.h"
 #include "quant/guard.h"
+#include "quant/kernels/pointwise_chain.h"
 #include "quant/onnx/tensor.h"
 
 namespace pactory::quant {
@@ -83,14 +86,30 @@ std::vector<std::string> ImageWeights(const Graph& graph) {
 
 struct Executor::Plan {
   // One node, bound.
-  struct Step {
+  struct Call {
     Kernel kernel;
     // Slots; kAbsent where an optional input or output is left out.
     std::vector<int> inputs;
     std::vector<int> outputs;
+    std::string label;
+  };
+
+  // A node of a chain as its stage.
+  struct Stage {
+    StageMaker make;
+    // Slots; `other` is kAbsent where there is no other operand.
+    int input = kAbsent;
+    int other = kAbsent;
+    int output = kAbsent;
+  };
+
+  // A node, or a chain of nodes that may run as one.
+  struct Step {
+    std::vector<Call> calls;
+    // Of a chain, one for each call; else empty.
+    std::vector<Stage> stages;
     // Slots that no later step reads.
     std::vector<int> release;
-    std::string label;
   };
 
   // A parameter and the slot it is put into before each run.
@@ -115,14 +134,16 @@ struct Executor::Plan {
     return slot_of.emplace(value, static_cast<int>(slot_of.size())).first->second;
   }
 
+  absl::Status PlanSteps(const Graph& graph, const KernelFactory& factory, const StageFactory& stages);
   void PlanReleases();
   // Number of steps until all of `wanted` are written.
   size_t StepsUntil(const std::vector<int>& wanted) const;
   // Runs the first `count` steps and appends the slots `wanted` to `results`.
   absl::Status Execute(at::ArrayRef<at::Tensor> inputs, size_t count, const std::vector<int>& wanted,
                        std::vector<at::Tensor>& results);
-  absl::Status RunStep(const Step& step, int64_t most_bytes, std::vector<at::Tensor>& arguments,
-                       const std::vector<char>& kept);
+  absl::Status RunCall(const Call& call, int64_t most_bytes, std::vector<at::Tensor>& arguments);
+  // Runs a chain as one. False where that cannot be: somebody wants a value between, or the loops do not serve.
+  bool RunChain(const Step& step, const std::vector<char>& kept);
   // What the tensors of one run may hold.
   int64_t MemoryFor(at::ArrayRef<at::Tensor> inputs) const;
 };
@@ -138,35 +159,89 @@ void Executor::Plan::PlanReleases() {
   std::vector<char> needed(slot_of.size(), 0);
   for (const int slot : output_slots) needed[slot] = 1;
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    for (const std::vector<int>* slots_read : {&step->inputs, &step->outputs}) {
-      for (const int slot : *slots_read) {
-        if (slot == kAbsent || needed[slot]) continue;
-        needed[slot] = 1;
-        step->release.push_back(slot);
+    for (const Call& call : step->calls) {
+      for (const std::vector<int>* touched : {&call.inputs, &call.outputs}) {
+        for (const int slot : *touched) {
+          if (slot == kAbsent || needed[slot]) continue;
+          needed[slot] = 1;
+          step->release.push_back(slot);
+        }
       }
     }
   }
 }
 
-absl::Status Executor::Plan::RunStep(const Step& step, int64_t most_bytes, std::vector<at::Tensor>& arguments,
-                                     const std::vector<char>& kept) {
-  arguments.clear();
-  for (const int slot : step.inputs) arguments.push_back(slot == kAbsent ? at::Tensor() : slots[slot]);
-  std::vector<at::Tensor> results = step.kernel(arguments);
-  if (results.size() < step.outputs.size()) {
-    return absl::UnimplementedError(absl::StrCat("op gives fewer outputs than the node names: given=", results.size(),
-                                                 " named=", step.outputs.size()));
+absl::Status Executor::Plan::PlanSteps(const Graph& graph, const KernelFactory& factory, const StageFactory& stages) {
+  std::vector<Call> calls;
+  for (const Node& node : graph.nodes) {
+    Call call{.label = LabelOf(node)};
+    PACTORY_ASSIGN_OR_RETURN(call.kernel, BindNode(graph, node, factory));
+    for (const std::string& input : node.inputs) call.inputs.push_back(SlotOf(input));
+    for (const std::string& output : node.outputs) call.outputs.push_back(SlotOf(output));
+    calls.push_back(std::move(call));
   }
-  for (size_t index = 0; index < step.outputs.size(); ++index) {
+  // A chain runs where its last node stands: there all operands of its nodes are written.
+  std::map<size_t, std::vector<ChainLink>> chain_at;
+  std::set<size_t> earlier;
+  for (std::vector<ChainLink>& chain : FindChains(graph, stages)) {
+    for (const ChainLink& link : chain) earlier.insert(link.node);
+    earlier.erase(chain.back().node);
+    chain_at.emplace(chain.back().node, std::move(chain));
+  }
+  for (size_t index = 0; index < calls.size(); ++index) {
+    if (earlier.contains(index)) continue;
+    Step step;
+    if (const auto chain = chain_at.find(index); chain != chain_at.end()) {
+      for (const ChainLink& link : chain->second) {
+        step.stages.push_back({.make = link.make,
+                               .input = SlotOf(link.input),
+                               .other = SlotOf(link.other),
+                               .output = calls[link.node].outputs[0]});
+        step.calls.push_back(std::move(calls[link.node]));
+      }
+    } else {
+      step.calls.push_back(std::move(calls[index]));
+    }
+    steps.push_back(std::move(step));
+  }
+  return absl::OkStatus();
+}
+
+bool Executor::Plan::RunChain(const Step& step, const std::vector<char>& kept) {
+  if (step.stages.empty()) return false;
+  std::vector<PointwiseStage> stages;
+  at::Tensor x = slots[step.stages.front().input];
+  for (size_t index = 0; index < step.stages.size(); ++index) {
+    const Stage& stage = step.stages[index];
+    if (index + 1 < step.stages.size() && kept[stage.output]) return false;
+    at::Tensor other = stage.other == kAbsent ? at::Tensor() : slots[stage.other];
+    // The chain's own value is the one that has the shape of the result.
+    if (index == 0 && other.defined() && other.numel() > x.numel()) std::swap(x, other);
+    std::optional<PointwiseStage> made = stage.make(other);
+    if (!made.has_value()) return false;
+    stages.push_back(*std::move(made));
+  }
+  std::optional<at::Tensor> result = RunPointwiseChain(std::move(x), std::move(stages));
+  if (!result.has_value()) return false;
+  slots[step.stages.back().output] = *std::move(result);
+  return true;
+}
+
+absl::Status Executor::Plan::RunCall(const Call& call, int64_t most_bytes, std::vector<at::Tensor>& arguments) {
+  arguments.clear();
+  for (const int slot : call.inputs) arguments.push_back(slot == kAbsent ? at::Tensor() : slots[slot]);
+  std::vector<at::Tensor> results = call.kernel(arguments);
+  if (results.size() < call.outputs.size()) {
+    return absl::UnimplementedError(absl::StrCat("op gives fewer outputs than the node names: given=", results.size(),
+                                                 " named=", call.outputs.size()));
+  }
+  for (size_t index = 0; index < call.outputs.size(); ++index) {
     // A view holds nothing yet; whoever reads it makes it what it says it is.
     if (results[index].defined()) {
       TORCH_CHECK_WITH(OutOfMemoryError, results[index].numel() <= most_bytes / results[index].element_size(),
                        "a tensor must not be larger than ", most_bytes, " bytes here: dims=", results[index].sizes());
     }
-    if (step.outputs[index] != kAbsent) slots[step.outputs[index]] = std::move(results[index]);
-  }
-  for (const int slot : step.release) {
-    if (!kept[slot]) slots[slot].reset();
+    if (call.outputs[index] != kAbsent) slots[call.outputs[index]] = std::move(results[index]);
   }
   return absl::OkStatus();
 }
@@ -174,8 +249,8 @@ absl::Status Executor::Plan::RunStep(const Step& step, int64_t most_bytes, std::
 size_t Executor::Plan::StepsUntil(const std::vector<int>& wanted) const {
   size_t count = steps.size();
   const auto writes_wanted = [&](const Step& step) {
-    return std::any_of(step.outputs.begin(), step.outputs.end(), [&](int slot) {
-      return std::find(wanted.begin(), wanted.end(), slot) != wanted.end();
+    return std::any_of(step.calls.begin(), step.calls.end(), [&](const Call& call) {
+      return std::find_first_of(call.outputs.begin(), call.outputs.end(), wanted.begin(), wanted.end()) != call.outputs.end();
     });
   };
   while (count > 0 && !writes_wanted(steps[count - 1])) --count;
@@ -187,7 +262,7 @@ absl::Status Executor::Plan::Execute(at::ArrayRef<at::Tensor> inputs, size_t cou
   slots.assign(slot_of.size(), at::Tensor());
   std::vector<char> kept(slots.size(), 0);
   for (const int slot : wanted) kept[slot] = 1;
-  const Step* current = nullptr;
+  const Call* current = nullptr;
   std::vector<at::Tensor> arguments;
   const int64_t most_bytes = MemoryFor(inputs);
   const AllocationLimit limited(most_bytes);
@@ -199,8 +274,18 @@ absl::Status Executor::Plan::Execute(at::ArrayRef<at::Tensor> inputs, size_t cou
       slots[input_slots[index]] = image ? input.contiguous(at::MemoryFormat::ChannelsLast) : input;
     }
     for (size_t index = 0; index < count; ++index) {
-      current = &steps[index];
-      PACTORY_RETURN_IF_ERROR(RunStep(steps[index], most_bytes, arguments, kept));
+      const Step& step = steps[index];
+      current = &step.calls.back();
+      if (!RunChain(step, kept)) {
+        for (const Call& call : step.calls) {
+          current = &call;
+          PACTORY_RETURN_IF_ERROR(RunCall(call, most_bytes, arguments));
+        }
+      }
+      arguments.clear();
+      for (const int slot : step.release) {
+        if (!kept[slot]) slots[slot].reset();
+      }
     }
     for (const int slot : wanted) results.push_back(slots[slot]);
     return absl::OkStatus();
@@ -223,18 +308,11 @@ std::vector<const Node*> UnsupportedNodes(const Graph& graph) {
   return unsupported;
 }
 
-absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Graph& graph, KernelFactory factory) {
+absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Graph& graph, const KernelFactory& factory, const StageFactory& stages) {
   PACTORY_RETURN_IF_ERROR(RefuseUnsupported(graph));
   auto plan = std::make_unique<Plan>();
   for (const ValueInfo& input : graph.inputs) plan->input_slots.push_back(plan->SlotOf(input.name));
-  for (const Node& node : graph.nodes) {
-    Plan::Step step;
-    PACTORY_ASSIGN_OR_RETURN(step.kernel, BindNode(graph, node, factory));
-    for (const std::string& input : node.inputs) step.inputs.push_back(plan->SlotOf(input));
-    for (const std::string& output : node.outputs) step.outputs.push_back(plan->SlotOf(output));
-    step.label = LabelOf(node);
-    plan->steps.push_back(std::move(step));
-  }
+  PACTORY_RETURN_IF_ERROR(plan->PlanSteps(graph, factory, stages));
   for (const ValueInfo& output : graph.outputs) plan->output_slots.push_back(plan->SlotOf(output.name));
   for (const auto& [name, tensor] : graph.initializers) {
     if (plan->slot_of.count(name) == 0) continue;

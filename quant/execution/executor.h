@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "quant/execution/find_chains.h"
 #include "quant/graph/graph.h"
 #include "quant/ops/registry.h"
 
@@ -26,8 +27,10 @@ std::vector<const Node*> UnsupportedNodes(const Graph& graph);
 class Executor {
  public:
   /// Plans `graph`, which is copied as far as needed. UNIMPLEMENTED lists every node whose op is unknown, by name, op,
-  /// domain and opset.
-  static absl::StatusOr<std::unique_ptr<Executor>> Create(const Graph& graph, KernelFactory factory = nullptr);
+  /// domain and opset. Elementwise nodes that follow each other run as one where nobody asks for what is between them; `stages`
+  /// makes those of the domain "pactory" take part.
+  static absl::StatusOr<std::unique_ptr<Executor>> Create(const Graph& graph, const KernelFactory& factory = nullptr,
+                                                          const StageFactory& stages = nullptr);
   ~Executor();
 
   /// Runs the graph. `inputs` in the order of the graph's inputs. INVALID_ARGUMENT names the node in whose kernel

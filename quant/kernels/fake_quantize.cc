@@ -5,9 +5,10 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
-#include "quant/kernels/fake_quantize_loops.h"
+#include "quant/kernels/weight_loops.h"
 
 namespace pactory::quant {
 namespace {
@@ -15,9 +16,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
-
-// The loops run over memory in whatever order it lies, so any layout without gaps will do.
-at::Tensor Dense(const at::Tensor& x) { return x.is_non_overlapping_and_dense() ? x : x.contiguous(); }
 
 bool RunsInLoops(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
 
@@ -47,14 +45,29 @@ Range RangeOf(const at::Tensor& low, const at::Tensor& high, int64_t levels) {
   return {scale, first, last, first * scale, last * scale};
 }
 
+// The upper end is the next float above alpha: alpha itself is then inside.
+Range InclusiveRangeOf(const at::Tensor& alpha, Grid grid) {
+  Range range = RangeOf(alpha, grid);
+  range.upper = at::nextafter(range.upper, at::full_like(range.upper, std::numeric_limits<double>::infinity()));
+  return range;
+}
+
+PointwiseStage StageOf(const Range& range) {
+  return {.kind = PointwiseStage::Kind::kFakeQuantize,
+          .scale = range.scale.item<float>(),
+          .first = range.first.item<float>(),
+          .last = range.last.item<float>(),
+          .lower = range.lower.item<float>(),
+          .upper = range.upper.item<float>()};
+}
+
+template <typename MakeStage>
+std::optional<at::Tensor> InLoops(const at::Tensor& x, const MakeStage& make_stage) {
+  if (!RunsInLoops(x)) return std::nullopt;
+  return RunPointwiseChain(x, {make_stage()});
+}
+
 at::Tensor Quantize(const at::Tensor& x, const Range& range) {
-  if (RunsInLoops(x)) {
-    at::Tensor dense = Dense(x);
-    at::Tensor y = at::empty_like(dense);
-    FakeQuantizeLoop(dense.const_data_ptr<float>(), y.mutable_data_ptr<float>(), dense.numel(), range.scale.item<float>(),
-                     range.first.item<float>(), range.last.item<float>());
-    return y;
-  }
   return x.div(range.scale).round_().clamp_(range.first, range.last).mul_(range.scale);
 }
 
@@ -67,33 +80,7 @@ struct RangeGradients {
   at::Tensor rounding;
 };
 
-RangeGradients GradientsOfLoops(const at::Tensor& dy, const at::Tensor& x, const Range& range, RangeGradient gradient) {
-  at::Tensor dense = Dense(x);
-  at::Tensor upstream = dy;
-  if (dy.strides() != dense.strides() || dy.scalar_type() != at::kFloat) upstream = at::empty_like(dense).copy_(dy);
-  RangeGradients result;
-  result.dx = at::empty_like(dense);
-  const float* from = upstream.const_data_ptr<float>();
-  const float* values = dense.const_data_ptr<float>();
-  float* to = result.dx.mutable_data_ptr<float>();
-  const auto number = [&](double value) { return at::full_like(range.scale, value); };
-  if (gradient == RangeGradient::kClip) {
-    const ClippedSums sums =
-        ClipGradientLoop(from, values, to, dense.numel(), range.lower.item<float>(), range.upper.item<float>());
-    result.above = number(sums.above);
-    result.below = number(sums.below);
-    return result;
-  }
-  const StepSums sums = StepGradientLoop(from, values, to, dense.numel(), range.lower.item<float>(),
-                                         range.upper.item<float>(), range.scale.item<float>());
-  result.above = number(sums.above);
-  result.below = number(sums.below);
-  result.rounding = number(sums.rounding);
-  return result;
-}
-
 RangeGradients GradientsOf(const at::Tensor& dy, const at::Tensor& x, const Range& range, RangeGradient gradient) {
-  if (RunsInLoops(x)) return GradientsOfLoops(dy, x, range, gradient);
   const at::Tensor above = x.ge(range.upper);
   const at::Tensor below = x.lt(range.lower);
   const at::Tensor zero = at::zeros({}, dy.options());
@@ -108,6 +95,7 @@ RangeGradients GradientsOf(const at::Tensor& dy, const at::Tensor& x, const Rang
   return result;
 }
 
+// For devices and types that the loops do not serve.
 class LearnedFunction : public torch::autograd::Function<LearnedFunction> {
  public:
   static Variable forward(AutogradContext* context, const Variable& x, const Variable& alpha, int64_t qmin,
@@ -171,9 +159,7 @@ class FixedFunction : public torch::autograd::Function<FixedFunction> {
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const Variable x = context->get_saved_variables()[0];
     const Grid grid{context->saved_data["qmin"].toInt(), context->saved_data["qmax"].toInt()};
-    Range range = RangeOf(at::full({1}, context->saved_data["alpha"].toDouble(), x.options()), grid);
-    // The next float above alpha: alpha itself is then inside.
-    range.upper = at::nextafter(range.upper, at::full_like(range.upper, std::numeric_limits<double>::infinity()));
+    const Range range = InclusiveRangeOf(at::full({1}, context->saved_data["alpha"].toDouble(), x.options()), grid);
     const RangeGradients result = GradientsOf(gradients[0], x, range, RangeGradient::kClip);
     return {result.dx, Variable(), Variable(), Variable()};
   }
@@ -257,12 +243,33 @@ class ChannelsFunction : public torch::autograd::Function<ChannelsFunction> {
 
 }  // namespace
 
+PointwiseStage FakeQuantizeLearnedStage(const at::Tensor& alpha, Grid grid, RangeGradient gradient) {
+  const double ratio = static_cast<double>(grid.qmin) / static_cast<double>(grid.qmax);
+  const double rounding = gradient == RangeGradient::kClipAndRounding ? 1 / static_cast<double>(grid.qmax) : 0;
+  PointwiseStage stage = StageOf(RangeOf(alpha.detach(), grid));
+  stage.ends = {{.value = alpha, .above = 1, .below = ratio, .rounding = rounding}};
+  return stage;
+}
+
+PointwiseStage FakeQuantizeBoundsStage(const at::Tensor& low, const at::Tensor& high, int64_t levels, RangeGradient gradient) {
+  const double rounding = gradient == RangeGradient::kClipAndRounding ? 1 / static_cast<double>(levels) : 0;
+  PointwiseStage stage = StageOf(RangeOf(low.detach(), high.detach(), levels));
+  stage.ends = {{.value = low, .below = 1, .rounding = -rounding}, {.value = high, .above = 1, .rounding = rounding}};
+  return stage;
+}
+
+PointwiseStage FakeQuantizeFixedStage(double alpha, Grid grid) {
+  return StageOf(InclusiveRangeOf(at::full({1}, alpha, at::kFloat), grid));
+}
+
 at::Tensor FakeQuantizeLearned(const at::Tensor& x, const at::Tensor& alpha, Grid grid, RangeGradient gradient) {
+  if (const auto y = InLoops(x, [&] { return FakeQuantizeLearnedStage(alpha, grid, gradient); }); y.has_value()) return *y;
   return LearnedFunction::apply(x, alpha, grid.qmin, grid.qmax, static_cast<int64_t>(gradient));
 }
 
 at::Tensor FakeQuantizeBounds(const at::Tensor& x, const at::Tensor& low, const at::Tensor& high, int64_t levels,
                               RangeGradient gradient) {
+  if (const auto y = InLoops(x, [&] { return FakeQuantizeBoundsStage(low, high, levels, gradient); }); y.has_value()) return *y;
   return BoundsFunction::apply(x, low, high, levels, static_cast<int64_t>(gradient));
 }
 
@@ -272,6 +279,7 @@ Grid GridOfBounds(const at::Tensor& low, const at::Tensor& high, int64_t levels)
 }
 
 at::Tensor FakeQuantizeFixed(const at::Tensor& x, double alpha, Grid grid) {
+  if (const auto y = InLoops(x, [&] { return FakeQuantizeFixedStage(alpha, grid); }); y.has_value()) return *y;
   return FixedFunction::apply(x, alpha, grid.qmin, grid.qmax);
 }
 

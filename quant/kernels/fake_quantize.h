@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "quant/kernels/pointwise_chain.h"
+
 namespace pactory::quant {
 
 /// Integers that a quantized value may take.
@@ -34,6 +36,9 @@ enum class RangeGradient {
 at::Tensor FakeQuantizeLearned(const at::Tensor& x, const at::Tensor& alpha, Grid grid,
                                RangeGradient gradient = RangeGradient::kClip);
 
+/// The same as a stage of a chain, with alpha as it is now. Requires: alpha is a float on CPU.
+PointwiseStage FakeQuantizeLearnedStage(const at::Tensor& alpha, Grid grid, RangeGradient gradient = RangeGradient::kClip);
+
 /// Returns y = clamp(round_half_even(x / s), k, k + levels) * s with s = (high - low) / levels and k = round(low / s): an
 /// affine grid that holds 0.0, as its zero point -k is an integer.
 ///
@@ -45,12 +50,18 @@ at::Tensor FakeQuantizeLearned(const at::Tensor& x, const at::Tensor& alpha, Gri
 at::Tensor FakeQuantizeBounds(const at::Tensor& x, const at::Tensor& low, const at::Tensor& high, int64_t levels,
                               RangeGradient gradient);
 
+/// The same as a stage of a chain, with the bounds as they are now. Requires: they are floats on CPU.
+PointwiseStage FakeQuantizeBoundsStage(const at::Tensor& low, const at::Tensor& high, int64_t levels, RangeGradient gradient);
+
 /// Returns the grid of FakeQuantizeBounds: {k, k + levels}. `low` and `high` on any device.
 Grid GridOfBounds(const at::Tensor& low, const at::Tensor& high, int64_t levels);
 
 /// As FakeQuantizeLearned with a fixed alpha > 0; both ends of the range count as inside, so that the largest value of a
 /// tensor keeps its gradient.
 at::Tensor FakeQuantizeFixed(const at::Tensor& x, double alpha, Grid grid);
+
+/// The same as a stage of a chain.
+PointwiseStage FakeQuantizeFixedStage(double alpha, Grid grid);
 
 /// Quantizes weights symmetrically on [-qmax, qmax]: s_c = max(max|w_c|, floor) / qmax over all axes but `channel_axis`, or
 /// one scale for the whole tensor where it is negative. The gradient passes unchanged: no value lies outside the range.

@@ -117,6 +117,25 @@ absl::StatusOr<Kernel> BindClip(const Node& node, int64_t opset) {
   });
 }
 
+// A bound that is stored, infinity where there is none, or nothing where it is computed.
+std::optional<double> StoredBound(const Graph& graph, const Node& node, size_t input, double without) {
+  if (node.inputs.size() <= input || node.inputs[input].empty()) return without;
+  const auto stored = graph.initializers.find(node.inputs[input]);
+  if (stored == graph.initializers.end() || stored->second.numel() != 1 || !stored->second.is_floating_point()) return std::nullopt;
+  return Numbers(stored->second)[0];
+}
+
+StageMaker StageOfClip(const Graph& graph, const Node& node) {
+  constexpr double kUnbounded = std::numeric_limits<float>::infinity();
+  std::optional<double> low = node.FloatOr("min", -kUnbounded), high = node.FloatOr("max", kUnbounded);
+  if (graph.opset() >= 11) {
+    low = StoredBound(graph, node, 1, -kUnbounded);
+    high = StoredBound(graph, node, 2, kUnbounded);
+  }
+  if (!low.has_value() || !high.has_value()) return {};
+  return [low = *low, high = *high](const at::Tensor&) { return ClipStage(low, high); };
+}
+
 bool ClipIsNonNegative(const Graph& graph, const Node& node) {
   if (graph.opset() < 11) return node.FloatOr("min", -1) >= 0;
   if (node.inputs.size() < 2) return false;
@@ -149,10 +168,12 @@ constexpr QuantizationRole kActivationRole = QuantizationRole::kActivation;
 const OpRegistration kRelu({.name = "Relu",
                             .role = kActivationRole,
                             .non_negative = true,
+                            .stage = Stage([](const at::Tensor&) { return ReluStage(); }),
                             .bind = Unary([](const at::Tensor& x) { return at::relu(x); })});
 const OpRegistration kClip({.name = "Clip",
                             .role = kActivationRole,
                             .non_negative_node = ClipIsNonNegative,
+                            .stage = StageOfClip,
                             .bind = BindClip});
 const OpRegistration kLeakyRelu({.name = "LeakyRelu",
                                  .role = kActivationRole,
@@ -171,6 +192,7 @@ const OpRegistration kHardSigmoid({.name = "HardSigmoid",
 const OpRegistration kHardSwish({.name = "HardSwish",
                                  .role = kActivationRole,
                                  .keeps_non_negative = true,
+                                 .stage = Stage([](const at::Tensor&) { return HardSwishStage(); }),
                                  .bind = Unary([](const at::Tensor& x) { return at::hardswish(x); })});
 const OpRegistration kTanh({.name = "Tanh",
                             .role = kActivationRole,

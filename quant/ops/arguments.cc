@@ -80,4 +80,8 @@ Bind Binary(std::function<at::Tensor(const at::Tensor&, const at::Tensor&)> func
   };
 }
 
+std::function<StageMaker(const Graph&, const Node&)> Stage(std::function<PointwiseStage(const at::Tensor& other)> make) {
+  return [make](const Graph&, const Node&) { return StageMaker(make); };
+}
+
 }  // namespace pactory::quant

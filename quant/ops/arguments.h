@@ -46,4 +46,7 @@ at::Tensor Narrowed(const at::Tensor& result, const at::Tensor& like);
 Bind Unary(std::function<at::Tensor(const at::Tensor&)> function);
 Bind Binary(std::function<at::Tensor(const at::Tensor&, const at::Tensor&)> function);
 
+/// What `OpDefinition::stage` holds, of ops that are the same stage whatever their node.
+std::function<StageMaker(const Graph&, const Node&)> Stage(std::function<PointwiseStage(const at::Tensor& other)> make);
+
 }  // namespace pactory::quant

@@ -77,6 +77,8 @@ constexpr QuantizationRole kElementwiseRole = QuantizationRole::kActivation;
 const OpRegistration kAdd({.name = "Add",
                            .role = kElementwiseRole,
                            .keeps_non_negative = true,
+                           .stage = Stage(AddStage),
+                           .stage_has_operand = true,
                            .bind = OnOneDevice([](const at::Tensor& a, const at::Tensor& b) {
                              return at::add(a, b);
                            })});
@@ -88,6 +90,8 @@ const OpRegistration kSub({.name = "Sub",
 const OpRegistration kMul({.name = "Mul",
                            .role = kElementwiseRole,
                            .keeps_non_negative = true,
+                           .stage = Stage(MultiplyStage),
+                           .stage_has_operand = true,
                            .bind = OnOneDevice([](const at::Tensor& a, const at::Tensor& b) {
                              return at::mul(a, b);
                            })});

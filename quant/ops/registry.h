@@ -5,12 +5,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "quant/graph/graph.h"
+#include "quant/kernels/pointwise_chain.h"
 
 namespace pactory::quant {
 
@@ -18,6 +20,10 @@ namespace pactory::quant {
 /// where an optional one is absent), returns its outputs. Differentiable by autograd. May throw c10::Error; the
 /// executor is the seam.
 using Kernel = std::function<std::vector<at::Tensor>(at::ArrayRef<at::Tensor>)>;
+
+/// Makes a node, given its other operand where it has one, a stage of a chain of elementwise ops as things are now; nothing where it
+/// cannot be one this time.
+using StageMaker = std::function<std::optional<PointwiseStage>(const at::Tensor& other)>;
 
 /// How an op takes part in quantization.
 enum class QuantizationRole {
@@ -48,6 +54,10 @@ struct OpDefinition {
   bool keeps_non_negative = false;
   /// Decides for one node where its constants matter, like Clip's lower bound. Absent: `non_negative` alone decides.
   std::function<bool(const Graph&, const Node&)> non_negative_node = {};
+  /// For elementwise ops that may run in one with those beside them: makes a node's StageMaker, empty where its attributes forbid.
+  std::function<StageMaker(const Graph&, const Node&)> stage = {};
+  /// Whether the stage has the node's second input as its other operand.
+  bool stage_has_operand = false;
   /// Makes the kernel of a node; INVALID_ARGUMENT or UNIMPLEMENTED names an attribute that can't be honoured.
   std::function<absl::StatusOr<Kernel>(const Node&, int64_t opset)> bind = {};
 };

@@ -16,6 +16,8 @@ class FixedRange : public Quantizer {
 
   at::Tensor Apply(const at::Tensor& x) override { return FakeQuantizeFixed(x, spec().threshold, grid_); }
 
+  std::optional<PointwiseStage> Stage() const override { return FakeQuantizeFixedStage(spec().threshold, grid_); }
+
   at::Tensor Scales(const at::Tensor&) const override {
     return at::full({1}, static_cast<float>(spec().threshold) / static_cast<float>(grid_.qmax));
   }

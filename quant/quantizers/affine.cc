@@ -27,6 +27,11 @@ class Affine : public Quantizer {
     return FakeQuantizeBounds(x, Low().to(x.device()), High().to(x.device()), levels_, RangeGradient::kClip);
   }
 
+  std::optional<PointwiseStage> Stage() const override {
+    if (mode() == QuantizerMode::kTraining) return std::nullopt;
+    return FakeQuantizeBoundsStage(Low(), High(), levels_, RangeGradient::kClip);
+  }
+
   at::Tensor Scales(const at::Tensor&) const override {
     const at::Tensor range = High() - Low();
     return range / at::full_like(range, levels_);

@@ -26,6 +26,11 @@ Grid LearnedBounds::grid() const { return GridOfBounds(low_.to(at::kCPU), high_.
 
 at::Tensor LearnedBounds::Apply(const at::Tensor& x) { return FakeQuantizeBounds(x, low_, high_, levels_, gradient_); }
 
+std::optional<PointwiseStage> LearnedBounds::Stage() const {
+  if (!low_.is_cpu()) return std::nullopt;
+  return FakeQuantizeBoundsStage(low_, high_, levels_, gradient_);
+}
+
 at::Tensor LearnedBounds::Scales(const at::Tensor&) const {
   const at::Tensor range = high_.detach().to(at::kCPU) - low_.detach().to(at::kCPU);
   return range / at::full_like(range, levels_);

@@ -17,6 +17,7 @@ class LearnedBounds : public Quantizer {
 
   Grid grid() const override;
   at::Tensor Apply(const at::Tensor& x) override;
+  std::optional<PointwiseStage> Stage() const override;
   at::Tensor Scales(const at::Tensor& x) const override;
   std::vector<LearnedValue> learned() override;
   /// Keeps 0 in the range, and the range above a thousandth of where it started; an end that is not finite starts anew.

@@ -16,6 +16,11 @@ LearnedClip::LearnedClip(QuantizerSpec spec, Grid grid, RangeGradient gradient)
 
 at::Tensor LearnedClip::Apply(const at::Tensor& x) { return FakeQuantizeLearned(x, alpha_, grid_, gradient_); }
 
+std::optional<PointwiseStage> LearnedClip::Stage() const {
+  if (!alpha_.is_cpu()) return std::nullopt;
+  return FakeQuantizeLearnedStage(alpha_, grid_, gradient_);
+}
+
 std::vector<LearnedValue> LearnedClip::learned() {
   return {{.name = "alpha",
            .tensor = &alpha_,

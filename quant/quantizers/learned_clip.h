@@ -17,6 +17,7 @@ class LearnedClip : public Quantizer {
 
   Grid grid() const override { return grid_; }
   at::Tensor Apply(const at::Tensor& x) override;
+  std::optional<PointwiseStage> Stage() const override;
   at::Tensor Scales(const at::Tensor& x) const override;
   std::vector<LearnedValue> learned() override;
   /// Raises alpha to a thousandth of its starting value; a value that is not finite becomes the starting value.

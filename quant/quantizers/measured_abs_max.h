@@ -28,6 +28,11 @@ class MeasuredAbsMax : public Quantizer {
     return FakeQuantizeFixed(x, Range(), grid_);
   }
 
+  std::optional<PointwiseStage> Stage() const override {
+    if (mode() == QuantizerMode::kTraining) return std::nullopt;
+    return FakeQuantizeFixedStage(Range(), grid_);
+  }
+
   at::Tensor Scales(const at::Tensor&) const override {
     return at::full({1}, static_cast<float>(Range()) / static_cast<float>(grid_.qmax));
   }

@@ -18,11 +18,15 @@ class PowerOfTwo : public Quantizer {
 
   Grid grid() const override { return grid_; }
 
-  at::Tensor Apply(const at::Tensor& x) override { return FakeQuantizeFixed(x, scale_ * static_cast<double>(grid_.qmax), grid_); }
+  at::Tensor Apply(const at::Tensor& x) override { return FakeQuantizeFixed(x, Range(), grid_); }
+
+  std::optional<PointwiseStage> Stage() const override { return FakeQuantizeFixedStage(Range(), grid_); }
 
   at::Tensor Scales(const at::Tensor&) const override { return at::full({1}, static_cast<float>(scale_)); }
 
  private:
+  double Range() const { return scale_ * static_cast<double>(grid_.qmax); }
+
   const Grid grid_;
   const double scale_;
 };

@@ -53,7 +53,13 @@ absl::StatusOr<std::unique_ptr<QuantizedModel>> QuantizedModel::Create(const Gra
       return std::vector<at::Tensor>{quantizer->Apply(inputs[0])};
     });
   };
-  PACTORY_ASSIGN_OR_RETURN(model->executor_, Executor::Create(model->graph_, bind));
+  const auto stage_of = [&](const Node& node) -> StageMaker {
+    Quantizer* const quantizer = node.op_type == "FakeQuantize" ? model->Find(node.StringOr("quantizer", "")) : nullptr;
+    if (quantizer == nullptr) return {};
+    // An observer sees each tensor before it is quantized, which a chain does not keep.
+    return [quantizer, owner = model.get()](const at::Tensor&) { return owner->observer_ ? std::nullopt : quantizer->Stage(); };
+  };
+  PACTORY_ASSIGN_OR_RETURN(model->executor_, Executor::Create(model->graph_, bind, stage_of));
   for (auto& [name, tensor] : model->executor_->parameters()) tensor = tensor.clone();
   return model;
 }

@@ -6,11 +6,13 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "pactory/v1/quantization.pb.h"
+#include "quant/kernels/pointwise_chain.h"
 #include "quant/quantizers/grid.h"
 
 namespace pactory::quant {
@@ -86,6 +88,10 @@ class Quantizer {
 
   /// Returns the fake-quantized tensor, differentiable.
   virtual at::Tensor Apply(const at::Tensor& x) = 0;
+
+  /// Returns what Apply does as a stage of a chain of elementwise ops on the host, with the range as it is now; nothing where the
+  /// range is elsewhere or Apply has to see its values first.
+  virtual std::optional<PointwiseStage> Stage() const { return std::nullopt; }
 
   /// Returns the step of the grid as a float CPU tensor of one element, or one per channel of the weight `x`.
   virtual at::Tensor Scales(const at::Tensor& x) const = 0;

@@ -26,6 +26,44 @@ TEST(ExecutorTest, RunsDiamondsAndFetchesValuesBetween) {
   EXPECT_TRUE(at::equal(values->at(3), values->at(0)));
 }
 
+TEST(ExecutorTest, ElementwiseNodesRunAsOneAndOneByOneWhereAValueBetweenIsAskedFor) {
+  // A sum of two branches that wait for each other, a product with one value for each channel, and activations.
+  const Graph graph = GraphOf({2, 3, 4, 5},
+                              {NodeOf("Relu", {"x"}, "a"), NodeOf("HardSwish", {"a"}, "b"), NodeOf("Neg", {"x"}, "c"), NodeOf("Add", {"c", "b"}, "d"),
+                               NodeOf("GlobalAveragePool", {"x"}, "e"), NodeOf("Mul", {"e", "d"}, "f"), NodeOf("Relu", {"f"}, "y")});
+  const auto chains = FindChains(graph, nullptr);
+  ASSERT_EQ(chains.size(), 1U);
+  EXPECT_EQ(chains[0].size(), 5U);
+  auto executor = Executor::Create(graph);
+  ASSERT_TRUE(executor.ok()) << executor.status();
+  const at::Tensor x = at::randn({2, 3, 4, 5}), b = at::hardswish(at::relu(x)), d = b - x;
+  const at::Tensor y = at::relu(x.mean({2, 3}, true) * d);
+  const auto fused = (*executor)->Run({x});
+  ASSERT_TRUE(fused.ok()) << fused.status();
+  EXPECT_TRUE(at::allclose(fused->at(0), y));
+  const auto values = (*executor)->RunAndFetch({x}, {"b", "d"});
+  ASSERT_TRUE(values.ok()) << values.status();
+  EXPECT_TRUE(at::equal(values->at(0), fused->at(0)));
+  EXPECT_TRUE(at::allclose(values->at(1), b));
+  EXPECT_TRUE(at::allclose(values->at(2), d));
+  const auto alone = (*executor)->Fetch({x}, {"b"});
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  EXPECT_TRUE(at::allclose(alone->at(0), b));
+}
+
+TEST(ExecutorTest, AChainEndsWhereAValueHasAnotherReader) {
+  const Graph read_twice = GraphOf({2}, {NodeOf("Relu", {"x"}, "a"), NodeOf("HardSwish", {"a"}, "b"), NodeOf("Add", {"b", "a"}, "y")});
+  const auto chains = FindChains(read_twice, nullptr);
+  ASSERT_EQ(chains.size(), 1U);
+  EXPECT_EQ(chains[0].size(), 2U);
+  EXPECT_EQ(chains[0][0].node, 1U);
+  Graph given_out = GraphOf({2}, {NodeOf("Relu", {"x"}, "a"), NodeOf("HardSwish", {"a"}, "y")});
+  given_out.outputs.push_back({.name = "a"});
+  EXPECT_TRUE(FindChains(given_out, nullptr).empty());
+  const Graph constant = GraphOf({2}, {NodeOf("Add", {"x", "w"}, "a"), NodeOf("Relu", {"a"}, "y")}, {{"w", at::ones({2})}});
+  EXPECT_TRUE(FindChains(constant, nullptr).empty());
+}
+
 TEST(ExecutorTest, FetchRunsNoFurtherThanTheLastValueAskedFor) {
   // The product does not fit: whoever runs it fails.
   const Graph graph = GraphOf({2, 3}, {NodeOf("Abs", {"x"}, "a"), NodeOf("Neg", {"a"}, "b"), NodeOf("MatMul", {"b", "w"}, "y")},
