@@ -34,6 +34,13 @@ if ! up_to_date "$cache/venv/.stamp-openvino" "$requirements"; then
   sha256sum < "$requirements" > "$cache/venv/.stamp-openvino"
 fi
 
+requirements=$root/scripts/requirements-tests.txt
+if ! up_to_date "$cache/venv/.stamp-tests" "$requirements"; then
+  say "adding what the tests compare with to the Python environment (pycocotools, Shapely)"
+  "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: -r "$requirements"
+  sha256sum < "$requirements" > "$cache/venv/.stamp-tests"
+fi
+
 # The libraries do not depend on the Python version; the flags name the one whose sums are pinned.
 unpack_wheels() {
   "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \

@@ -57,8 +57,8 @@ absl::StatusOr<std::vector<int64_t>> CharacterSet::Encode(absl::string_view line
   for (const absl::string_view point : CodePoints(line)) {
     const auto known = classes_.find(point);
     if (known == classes_.end()) {
-      return absl::InvalidArgumentError(absl::StrCat("text must be of the characters in preprocess.characters; leave the sample out, or add "
-                                                     "to both the model and the config: `", point, "` (", NumberOfPoint(point), ")"));
+      return absl::InvalidArgumentError(absl::StrCat("text must be of the characters in preprocess.characters; leave the sample out, or "
+                                                     "add it to both the model and the config: `", point, "` (", NumberOfPoint(point), ")"));
     }
     classes.push_back(known->second);
   }

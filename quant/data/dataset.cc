@@ -73,8 +73,8 @@ absl::Status CheckSequencesFit(const Dataset& dataset, int64_t steps, const std:
   if (bad.size(0) == 0) return absl::OkStatus();
   const int64_t first = bad[0][0].item<int64_t>();
   return absl::InvalidArgumentError(absl::StrCat(
-      path, ": labels must fit the model's ", steps, " steps, a blank between equal characters included; leave longer ones out, or give a wider "
-      "input (preprocess.width): index=", first, " needed steps=", needed[first].item<int64_t>(), " bad_labels=", bad.size(0)));
+      path, ": labels must fit the model's ", steps, " steps, a blank between equal characters included; leave longer ones out, or give a "
+      "wider input (preprocess.width): index=", first, " needed steps=", needed[first].item<int64_t>(), " bad_labels=", bad.size(0)));
 }
 
 }  // namespace pactory::quant

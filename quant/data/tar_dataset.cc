@@ -194,8 +194,8 @@ class TarDataset : public Dataset {
       mask = DecodeImage(*sample.mask, cv::IMREAD_GRAYSCALE);
       if (mask.empty()) return absl::InvalidArgumentError(absl::StrCat("mask can't be decoded: sample=", sample.key));
       if (mask.size() != original) {
-        return absl::InvalidArgumentError(absl::StrCat("mask must have the size of its image: sample=", sample.key, " mask=", mask.cols, "x",
-                                                       mask.rows, " image=", original.width, "x", original.height));
+        return absl::InvalidArgumentError(absl::StrCat("mask must have the size of its image: sample=", sample.key, " mask=", mask.cols,
+                                                       "x", mask.rows, " image=", original.width, "x", original.height));
       }
       cv::resize(mask, mask, cv::Size(width, layout_.height), 0, 0, cv::INTER_NEAREST);
     } catch (const cv::Exception& error) {

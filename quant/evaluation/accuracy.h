@@ -9,13 +9,19 @@
 
 namespace pactory::quant {
 
-/// A share of a number of samples, or of values.
+/// A share of a number of samples, or of something in them.
 struct Accuracy {
   enum class Unit {
     /// Independent of each other.
     kSamples,
     /// Of outputs, like the pixels of a map: neighbours go together, so their number says nothing of the uncertainty.
     kValues,
+    /// Of characters; `right` are those that need no edit, below 0 where there are more edits than characters.
+    kCharacters,
+    /// Of regions, those of both sides.
+    kRegions,
+    /// Of no parts: a mean that is no share of anything counted, in millionths.
+    kMillionths,
   };
 
   int64_t right = 0;

@@ -62,7 +62,8 @@ TEST_F(TarPartsTest, LinesOfOneCharacterAreSequencesToo) {
 }
 
 TEST_F(TarPartsTest, TextIsNotReadWithoutCharacters) {
-  const auto dataset = Open({{"a.png", image_}, {"a.txt", "\xff"}, {"a.cls", "3"}, {"a.json", "no JSON"}, {"b.png", image_}, {"b.cls", "1"}});
+  const auto dataset =
+      Open({{"a.png", image_}, {"a.txt", "\xff"}, {"a.cls", "3"}, {"a.json", "no JSON"}, {"b.png", image_}, {"b.cls", "1"}});
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_TRUE(at::equal((*dataset)->labels(), at::tensor({3, 1}, at::kLong)));
 }
@@ -73,7 +74,8 @@ TEST_F(TarPartsTest, BadLinesAreNamed) {
   EXPECT_THAT(with("\n"), HasSubstr("must have a character"));
   EXPECT_THAT(with("a\nb"), HasSubstr("one line"));
   EXPECT_THAT(with("a中"), AllOf(HasSubstr("U+4E2D"), HasSubstr("preprocess.characters")));
-  EXPECT_THAT(Problem({{"a.png", image_}, {"a.txt", "a"}, {"b.png", image_}}, Characters("ab")), AllOf(HasSubstr(".txt"), HasSubstr("key=b")));
+  EXPECT_THAT(Problem({{"a.png", image_}, {"a.txt", "a"}, {"b.png", image_}}, Characters("ab")),
+              AllOf(HasSubstr(".txt"), HasSubstr("key=b")));
   EXPECT_THAT(Problem({{"a.png", image_}, {"a.txt", "a"}, {"a.txt", "b"}}, Characters("ab")), HasSubstr("member=a.txt"));
 }
 
