@@ -80,18 +80,25 @@ absl::Status AsFieldOfJob(const absl::Status& status) {
 bool LacksLabels(const v1::Dataset& dataset) { return !dataset.arrays().empty() && !HasLabels(dataset.arrays()); }
 
 absl::Status CheckLabels(const v1::QuantizationConfig& config, const v1::Dataset& train, const v1::Dataset& eval) {
-  // Targets of regression are the trainer's to check, which knows the model's outputs.
+  // Targets are the trainer's to check, which knows the model's outputs.
   const auto loss = config.training().task_loss();
-  const bool regression = loss == v1::TrainingConfig::MSE || loss == v1::TrainingConfig::L1;
-  if (!regression && config.training().task_loss_weight() > 0 && LacksLabels(train)) {
+  const bool by_targets = loss == v1::TrainingConfig::MSE || loss == v1::TrainingConfig::L1 || loss == v1::TrainingConfig::DICE;
+  if (!by_targets && config.training().task_loss_weight() > 0 && LacksLabels(train)) {
     return InvalidField("job.spec.config.training.task_loss_weight",
                         "must be 0 for training data without labels (`y`); use the distillation loss alone");
   }
   const auto metric = config.evaluation().metric();
-  const bool by_labels = metric == v1::EvaluationConfig::TOP1 || metric == v1::EvaluationConfig::CTC_EXACT;
+  const bool by_labels = metric == v1::EvaluationConfig::TOP1 || metric == v1::EvaluationConfig::CTC_EXACT ||
+                         metric == v1::EvaluationConfig::CTC_CHARACTERS;
   if (by_labels && LacksLabels(eval)) {
     return InvalidField("job.spec.config.evaluation.metric",
                         "must be AGREEMENT, CTC_AGREEMENT or IOU for evaluation data without labels (`y`)");
+  }
+  const bool by_regions = metric == v1::EvaluationConfig::TEXT_HMEAN || metric == v1::EvaluationConfig::COCO_MAP;
+  if (by_regions && eval.format() == v1::Dataset::NPZ) {
+    return InvalidField("job.spec.config.evaluation.metric",
+                        absl::StrCat(v1::EvaluationConfig::Metric_Name(metric),
+                                     " needs evaluation data in a tar, with a .json file of regions beside each image"));
   }
   return absl::OkStatus();
 }

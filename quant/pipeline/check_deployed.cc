@@ -57,7 +57,7 @@ absl::Status AddRuntime(PipelineState& state, const RuntimeResult& result, const
                     .instruction_set = result.instruction_set,
                     .optimization = optimization};
   PACTORY_ASSIGN_OR_RETURN(run.accuracy, MeasureMetric(state, result.kept));
-  PACTORY_ASSIGN_OR_RETURN(run.agreement_trained, state.metric.Compare(result.kept, state.trained_answers));
+  PACTORY_ASSIGN_OR_RETURN(run.agreement_trained, state.metric.Agreement(result.kept, state.trained_answers));
   state.report.runtimes.push_back(std::move(run));
   return absl::OkStatus();
 }
@@ -77,7 +77,7 @@ absl::Status VerifyImport(PipelineState& state) {
   PACTORY_RETURN_IF_ERROR(run.status());
   const RuntimeResult& result = *run;
   PACTORY_ASSIGN_OR_RETURN(state.report.agreement_import,
-                           state.metric.Compare(state.fp32_answers.slice(0, 0, result.kept.size(0)), result.kept));
+                           state.metric.Agreement(state.fp32_answers.slice(0, 0, result.kept.size(0)), result.kept));
   state.report.import_sqnr_db = SqnrDb(outputs, state.fp32_outputs);
   if (state.report.agreement_import->share() < kLeastImportAgreement) {
     return WithReason(absl::FailedPreconditionError(absl::StrFormat(
@@ -108,8 +108,8 @@ absl::Status CheckDeployed(PipelineState& state) {
   check.on_part = [&](double share) { return state.meter.Advance(0.4 * share); };
   PACTORY_ASSIGN_OR_RETURN(const RuntimeResult result, RunRuntimeCheck(check, *state.eval));
   PACTORY_ASSIGN_OR_RETURN(state.report.deployed, MeasureMetric(state, result.kept));
-  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_trained, state.metric.Compare(result.kept, state.trained_answers));
-  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_fp32, state.metric.Compare(result.kept, state.fp32_answers));
+  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_trained, state.metric.Agreement(result.kept, state.trained_answers));
+  PACTORY_ASSIGN_OR_RETURN(state.report.agreement_fp32, state.metric.Agreement(result.kept, state.fp32_answers));
   state.report.deployed_sqnr_db = SqnrDb(state.fp32_outputs, outputs);
   state.answers["deployed"] = result.kept;
   PACTORY_RETURN_IF_ERROR(AddRuntime(state, result, "all"));

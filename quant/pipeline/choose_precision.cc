@@ -171,11 +171,11 @@ class PrecisionSearch {
     size_t batch = 0;
     PACTORY_RETURN_IF_ERROR(ForEachBatch([&](const std::vector<at::Tensor>& inputs) -> absl::Status {
       PACTORY_ASSIGN_OR_RETURN(const at::Tensor answers, AnswersOn(candidate.model->executor(), inputs));
-      PACTORY_ASSIGN_OR_RETURN(const Accuracy equal, state_.metric.Compare(answers, exact_[batch++]));
+      PACTORY_ASSIGN_OR_RETURN(const Accuracy equal, state_.metric.Agreement(answers, exact_[batch++]));
       agreement.with_fp32 += equal;
       for (int64_t draw = 0; moved != nullptr && draw < kDraws; ++draw) {
         PACTORY_ASSIGN_OR_RETURN(const at::Tensor others, AnswersOn(moved->executor(), inputs));
-        PACTORY_ASSIGN_OR_RETURN(const Accuracy kept, state_.metric.Compare(others, answers));
+        PACTORY_ASSIGN_OR_RETURN(const Accuracy kept, state_.metric.Agreement(others, answers));
         agreement.with_itself += kept;
       }
       return absl::OkStatus();

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "base/status_macros.h"
+#include "quant/data/character_set.h"
 #include "quant/pipeline/stages.h"
 
 namespace pactory::quant {
@@ -29,6 +30,38 @@ absl::Status CompareRows(PipelineState& state) {
                                           .second = kRows[second],
                                           .counts = CompareRight(right[kRows[first]], right[kRows[second]])});
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddScores(PipelineState& state) {
+  std::map<std::string, at::Tensor> rows = state.answers;
+  rows["fp32"] = state.fp32_answers;
+  if (state.report.qat.has_value()) rows["qat"] = state.trained_answers;
+  for (const auto& [row, answers] : rows) {
+    if (!answers.defined()) continue;
+    PACTORY_ASSIGN_OR_RETURN(const auto scores, state.metric.Scores(answers, ExpectedAnswers(state)));
+    for (const auto& [name, value] : scores) state.report.scores[name][row] = value;
+  }
+  return absl::OkStatus();
+}
+
+std::string TextOf(const CharacterSet& characters, const at::Tensor& lines, int64_t index) {
+  const at::Tensor line = lines[index].contiguous();
+  return characters.Decode({line.const_data_ptr<int64_t>(), static_cast<size_t>(line.numel())});
+}
+
+absl::Status ListLineFlips(PipelineState& state, const at::Tensor& last, const at::Tensor& kept) {
+  if (!state.config.preprocess().has_characters() || last.dim() != 2) return absl::OkStatus();
+  PACTORY_ASSIGN_OR_RETURN(const CharacterSet characters, CharacterSet::Create(state.config.preprocess().characters()));
+  const at::Tensor labels = state.eval->labels();
+  const bool has_lines = labels.defined() && labels.dim() == 2;
+  for (int64_t i = 0; i < kept.numel() && state.report.line_flips.size() < kMaxFlips; ++i) {
+    if (kept[i].item<bool>()) continue;
+    state.report.line_flips.push_back({.index = i,
+                                       .label = has_lines ? TextOf(characters, labels, i) : "",
+                                       .fp32 = TextOf(characters, state.fp32_answers, i),
+                                       .deployed = TextOf(characters, last, i)});
   }
   return absl::OkStatus();
 }
@@ -67,15 +100,16 @@ void ListFlips(PipelineState& state, const at::Tensor& last) {
 }  // namespace
 
 absl::Status CompareModels(PipelineState& state) {
-  // Values of a map go together: nothing here holds for them.
+  PACTORY_RETURN_IF_ERROR(AddScores(state));
+  // Values of a map go together: nothing here holds for them, nor for regions.
   if (!state.metric.counts_samples()) return absl::OkStatus();
   PACTORY_RETURN_IF_ERROR(CompareRows(state));
   const auto deployed = state.answers.find("deployed");
   const at::Tensor& last = deployed == state.answers.end() ? state.trained_answers : deployed->second;
   PACTORY_ASSIGN_OR_RETURN(const at::Tensor kept, state.metric.EqualAnswers(last, state.fp32_answers));
   state.report.flips_total = kept.numel() - kept.sum().item<int64_t>();
-  // A sequence of answers per sample has no class and no one answer to list.
-  if (last.dim() != 1) return absl::OkStatus();
+  // A sequence of answers per sample has no class and no one answer to list; what CTC reads is a line.
+  if (last.dim() != 1) return state.metric.reads_lines() ? ListLineFlips(state, last, kept) : absl::OkStatus();
   if (state.config.evaluation().metric() == v1::EvaluationConfig::TOP1) CountClasses(state, last);
   ListFlips(state, last);
   return absl::OkStatus();

@@ -2,6 +2,7 @@
 #include "absl/strings/str_format.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "quant/data/character_set.h"
 #include "quant/evaluation/run_on_dataset.h"
 #include "quant/pipeline/choose_quantizers.h"
 #include "quant/pipeline/because.h"
@@ -24,10 +25,34 @@ absl::StatusOr<at::Tensor> AnswersIn(PipelineState& state, Executor& executor, d
   return RunOnDataset(executor, *state.eval, options);
 }
 
+// What the data's labels must be for this model, whose outputs are known by now.
+absl::Status CheckData(const PipelineState& state) {
+  const at::Tensor outputs = state.fp32_outputs.values();
+  const int64_t classes = outputs.size(-1);
+  const v1::QuantizationConfig& config = state.config;
+  for (const auto& [dataset, path] : {std::pair(state.train.get(), &state.job.train_data_path),
+                                      std::pair(state.eval.get(), &state.job.eval_data_path)}) {
+    if (!dataset->has_labels()) continue;
+    PACTORY_RETURN_IF_ERROR(CheckLabels(*dataset, classes, *path));
+  }
+  const bool trains_lines = config.training().enabled() && config.training().task_loss() == v1::TrainingConfig::CTC &&
+                            config.training().task_loss_weight() > 0;
+  if (trains_lines && outputs.dim() == 3) {
+    PACTORY_RETURN_IF_ERROR(CheckSequencesFit(*state.train, outputs.size(1), state.job.train_data_path));
+  }
+  if (!config.preprocess().has_characters() || !state.eval->has_labels() || state.eval->has_classes()) return absl::OkStatus();
+  PACTORY_ASSIGN_OR_RETURN(const CharacterSet characters, CharacterSet::Create(config.preprocess().characters()));
+  if (characters.size() + 1 == classes) return absl::OkStatus();
+  return InvalidField("preprocess.characters",
+                      absl::StrCat("must have a character for each of the model's classes but the blank, in their order; lists in files "
+                                   "often leave out the space, which is the last class then: characters=", characters.size(),
+                                   " classes=", classes));
+}
+
 }  // namespace
 
 at::Tensor ExpectedAnswers(const PipelineState& state) {
-  return state.metric.by_labels() ? state.eval->labels() : state.fp32_answers;
+  return state.metric.by_labels() ? state.expected : state.fp32_answers;
 }
 
 absl::StatusOr<Accuracy> MeasureMetric(const PipelineState& state, const at::Tensor& answers) {
@@ -48,13 +73,7 @@ absl::Status EvaluateFp32(PipelineState& state) {
   }
   state.fp32_answers = *std::move(answers);
   state.fp32_seconds = state.meter.StageSeconds();
-  const int64_t classes = state.fp32_outputs.values().size(-1);
-  for (const auto& [dataset, path] : {std::pair(state.train.get(), &state.job.train_data_path),
-                                      std::pair(state.eval.get(), &state.job.eval_data_path)}) {
-    if (!dataset->has_labels()) continue;
-    const absl::Status labels = CheckLabels(*dataset, classes, *path);
-    if (!labels.ok()) return WithReason(labels, "BAD_DATA");
-  }
+  if (const absl::Status data = CheckData(state); !data.ok()) return WithReason(data, "BAD_DATA");
   PACTORY_ASSIGN_OR_RETURN(state.report.fp32, MeasureMetric(state, state.fp32_answers));
   state.meter.details().set_metric(state.report.fp32->share());
   const double least = state.config.gates().min_fp32_metric();

@@ -1,7 +1,9 @@
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <numeric>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +14,7 @@
 #include "npz/preprocess_inputs.h"
 #include "quant/data/augment.h"
 #include "quant/data/signature.h"
+#include "quant/evaluation/region_rows.h"
 #include "quant/onnx/import.h"
 #include "quant/passes/pass_runner.h"
 #include "quant/pipeline/because.h"
@@ -21,6 +24,8 @@
 
 namespace pactory::quant {
 namespace {
+
+using v1::EvaluationConfig;
 
 absl::Status LoadConfig(PipelineState& state) {
   state.config = state.job.config;
@@ -79,32 +84,93 @@ absl::Status LoadData(PipelineState& state) {
   PACTORY_ASSIGN_OR_RETURN(state.augmented_inputs, AugmentedInputs(preprocess, state.graph, preprocessed));
   const std::vector<std::string> targets = TargetNames(state.config.training(), state.graph);
   PACTORY_ASSIGN_OR_RETURN(state.train, OpenDataset(state.job.train_data_path, preprocess, state.graph, targets));
-  PACTORY_ASSIGN_OR_RETURN(state.eval, OpenDataset(state.job.eval_data_path, preprocess, state.graph, targets));
+  std::vector<std::string> eval_targets = targets;
+  if (state.config.evaluation().metric() == EvaluationConfig::MASK_IOU) eval_targets = {state.graph.outputs[0].name};
+  PACTORY_ASSIGN_OR_RETURN(state.eval, OpenDataset(state.job.eval_data_path, preprocess, state.graph, eval_targets));
   PACTORY_ASSIGN_OR_RETURN(state.train_sha256, Sha256HexOfFile(state.job.train_data_path));
   PACTORY_ASSIGN_OR_RETURN(state.eval_sha256, Sha256HexOfFile(state.job.eval_data_path));
   state.report.eval_samples = state.eval->size();
   return TakeFixedBatch(state);
 }
 
+// A mask stays as it is, so what moves the image would part them.
+absl::Status CheckMaskAugmentation(const PipelineState& state) {
+  const v1::AugmentationConfig& change = state.config.preprocess().augmentation();
+  const bool moves = change.horizontal_flip() > 0 || change.vertical_flip() > 0 || change.crop_padding() > 0 ||
+                     change.min_crop_area() < 1 || change.zoom() > 0;
+  if (!moves || state.config.training().task_loss() != v1::TrainingConfig::DICE) return absl::OkStatus();
+  return InvalidField("preprocess.augmentation", "must leave pixels where they are with training.task_loss DICE, whose masks stay; set "
+                                                 "horizontal_flip, vertical_flip, crop_padding and zoom to 0 and min_crop_area to 1");
+}
+
+absl::StatusOr<at::Tensor> ReadMasks(const PipelineState& state) {
+  if (state.eval->targets().empty()) {
+    return InvalidField("evaluation.metric", "MASK_IOU needs a mask for each sample of the evaluation data (.mask.png files beside images, "
+                                             "or an array named as the first output); set it to IOU");
+  }
+  constexpr int64_t kPart = 16;
+  std::vector<at::Tensor> masks;
+  for (int64_t begin = 0; begin < state.eval->size(); begin += kPart) {
+    std::vector<int64_t> indices(std::min(kPart, state.eval->size() - begin));
+    std::iota(indices.begin(), indices.end(), begin);
+    PACTORY_ASSIGN_OR_RETURN(const Batch batch, state.eval->Read(indices));
+    masks.push_back(batch.targets.begin()->second > 0.5);
+  }
+  return at::cat(masks);
+}
+
+// What answers are compared with; undefined where that is FP32's.
+absl::Status ReadExpected(PipelineState& state) {
+  const EvaluationConfig& evaluation = state.config.evaluation();
+  switch (evaluation.metric()) {
+    case EvaluationConfig::MASK_IOU: {
+      PACTORY_ASSIGN_OR_RETURN(state.expected, ReadMasks(state));
+      return absl::OkStatus();
+    }
+    case EvaluationConfig::TEXT_HMEAN:
+    case EvaluationConfig::COCO_MAP: {
+      absl::StatusOr<SampleRegions> regions = state.eval->ReadRegions();
+      if (!regions.ok()) {
+        const std::string& metric = EvaluationConfig::Metric_Name(evaluation.metric());
+        return WithReason(Prefixed(regions.status(), absl::StrCat("evaluation.metric ", metric, ": ", state.job.eval_data_path, ": ")),
+                          "BAD_DATA");
+      }
+      const bool boxes = evaluation.metric() == EvaluationConfig::COCO_MAP;
+      const auto& ids = evaluation.boxes().category_ids();
+      PACTORY_ASSIGN_OR_RETURN(state.expected, ExpectedRows(regions->samples, boxes ? std::vector<int64_t>(ids.begin(), ids.end())
+                                                                                    : std::vector<int64_t>()));
+      state.metric = Metric(evaluation, {.height = regions->height, .width = regions->width});
+      return absl::OkStatus();
+    }
+    default:
+      if (state.metric.by_labels()) state.expected = state.eval->labels();
+      return absl::OkStatus();
+  }
+}
+
 absl::Status ChooseMetric(PipelineState& state) {
   auto* evaluation = state.config.mutable_evaluation();
   Reference reference = Reference::kNothing;
   if (state.eval->has_labels()) reference = state.eval->has_classes() ? Reference::kClasses : Reference::kSequences;
-  if (evaluation->metric() == v1::EvaluationConfig::METRIC_UNSPECIFIED) {
+  if (evaluation->metric() == EvaluationConfig::METRIC_UNSPECIFIED) {
     evaluation->set_metric(DefaultMetric(state.graph, reference));
   }
-  if (evaluation->metric() == v1::EvaluationConfig::TOP1 && reference != Reference::kClasses) {
+  if (evaluation->metric() == EvaluationConfig::TOP1 && reference != Reference::kClasses) {
     return InvalidField("evaluation.metric", "TOP1 needs a label for each sample of the evaluation data; set it to AGREEMENT");
   }
-  if (evaluation->metric() == v1::EvaluationConfig::CTC_EXACT && reference != Reference::kSequences) {
+  const bool reads_lines = evaluation->metric() == EvaluationConfig::CTC_EXACT || evaluation->metric() == EvaluationConfig::CTC_CHARACTERS;
+  if (reads_lines && reference != Reference::kSequences) {
     return InvalidField("evaluation.metric",
-                        "CTC_EXACT needs a sequence of labels (`y`, N x L) for each sample of the evaluation data; set it to "
-                        "CTC_AGREEMENT");
+                        absl::StrCat(EvaluationConfig::Metric_Name(evaluation->metric()),
+                                     " needs a sequence of labels for each sample of the evaluation data (`y` of N x L, or .txt files "
+                                     "beside images and preprocess.characters); set it to CTC_AGREEMENT"));
   }
   state.metric = Metric(*evaluation);
+  PACTORY_RETURN_IF_ERROR(ReadExpected(state));
   state.report.metric_name = state.metric.name();
   state.report.metric_title = state.metric.title();
   if (!state.config.training().enabled()) return absl::OkStatus();
+  PACTORY_RETURN_IF_ERROR(CheckMaskAugmentation(state));
   PACTORY_ASSIGN_OR_RETURN(const LossWeights weights,
                            ReadLossWeights(state.config.training(), LabelsOf(state)));
   state.config.mutable_training()->set_task_loss_weight(weights.task);
@@ -151,9 +217,12 @@ void PlanQuantization(PipelineState& state) {
 }
 
 Labels LabelsOf(const PipelineState& state) {
-  const bool regression = state.config.training().task_loss() != v1::TrainingConfig::CROSS_ENTROPY;
-  const bool present = regression ? !state.train->targets().empty() : state.train->has_classes();
-  return present ? Labels::kPresent : Labels::kAbsent;
+  const Dataset& train = *state.train;
+  switch (state.config.training().task_loss()) {
+    case v1::TrainingConfig::CROSS_ENTROPY: return train.has_classes() ? Labels::kPresent : Labels::kAbsent;
+    case v1::TrainingConfig::CTC: return train.has_labels() && !train.has_classes() ? Labels::kPresent : Labels::kAbsent;
+    default: return train.targets().empty() ? Labels::kAbsent : Labels::kPresent;
+  }
 }
 
 absl::Status LoadInputs(PipelineState& state) {

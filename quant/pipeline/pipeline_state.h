@@ -44,6 +44,8 @@ struct PipelineState {
   /// Set by LoadInputs.
   std::string model_sha256, train_sha256, eval_sha256;
   std::unique_ptr<Dataset> train, eval;
+  /// What the evaluation data has for a metric by labels; undefined for others.
+  at::Tensor expected;
   /// Of the graph's inputs, by index: those that training augments.
   std::vector<size_t> augmented_inputs;
   /// The batch that the model was exported with; -1: it takes any.

@@ -64,6 +64,9 @@ BatchSource MakeTrainingBatches(PipelineState& state, const LossWeights& weights
     }
     batch.inputs = OnDevice(std::move(samples.inputs), state.device);
     if (weights.task > 0 && samples.y.defined()) batch.labels = samples.y.to(state.device);
+    if (weights.task > 0 && state.config.training().task_loss() == v1::TrainingConfig::CTC) {
+      batch.targets.emplace(FindLogits(state.quantized_graph), batch.labels);
+    }
     if (weights.task > 0) {
       for (const auto& [name, target] : samples.targets) batch.targets.emplace(name, target.to(state.device));
     }

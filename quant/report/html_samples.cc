@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "quant/report/svg_chart.h"
 
 namespace pactory::quant {
 namespace {
@@ -71,6 +72,11 @@ std::string FlipSection(const Report& report) {
     const FlipReport& flip = report.flips[i];
     absl::StrAppendFormat(&html, "<tr><td class=\"num\">%d</td><td class=\"num\">%s</td><td class=\"num\">%d</td><td class=\"num\">%d</td></tr>",
                           flip.index, flip.label.has_value() ? absl::StrCat(*flip.label) : "–", flip.fp32, flip.deployed);
+  }
+  for (size_t i = 0; i < std::min(report.line_flips.size(), kShownFlips); ++i) {
+    const LineFlipReport& flip = report.line_flips[i];
+    absl::StrAppendFormat(&html, "<tr><td class=\"num\">%d</td><td>%s</td><td>%s</td><td>%s</td></tr>", flip.index,
+                          flip.label.empty() ? "–" : EscapeHtml(flip.label), EscapeHtml(flip.fp32), EscapeHtml(flip.deployed));
   }
   return html + "</table></details></section>";
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -125,6 +126,16 @@ struct FlipReport {
   int64_t deployed = 0;
 };
 
+/// A line of text whose reading changed between FP32 and the deployed model.
+struct LineFlipReport {
+  /// In the evaluation set.
+  int64_t index = 0;
+  /// "" without one.
+  std::string label;
+  std::string fp32;
+  std::string deployed;
+};
+
 /// One way to quantize that a contract had tried.
 struct RungReport {
   /// Like `PACT`.
@@ -185,6 +196,10 @@ struct Report {
   /// All, and the first of them.
   int64_t flips_total = 0;
   std::vector<FlipReport> flips;
+  /// In their place where a sample is a line of text in known characters.
+  std::vector<LineFlipReport> line_flips;
+  /// What else than the metric tells how good a row is, like `character_error_rate`, by the row's name.
+  std::map<std::string, std::map<std::string, double>> scores;
   int64_t fp32_bytes = 0;
   SizeBreakdown fp32_breakdown;
   int64_t int8_bytes = 0;

@@ -39,6 +39,7 @@ std::string Card(const std::string& label, const std::string& value, const std::
 // What two models have in common, by what the metric compares.
 std::string InCommon(const std::optional<Accuracy>& share, int64_t samples) {
   if (share.has_value() && share->unit == Accuracy::Unit::kValues) return absl::StrCat("overlap of the maps of ", samples, " samples");
+  if (share.has_value() && share->unit == Accuracy::Unit::kRegions) return absl::StrCat("regions in common, of ", samples, " samples");
   return absl::StrCat("same answer on ", samples, " samples");
 }
 

@@ -24,6 +24,9 @@ Json Measured(const std::optional<Accuracy>& accuracy) {
     const Interval bounds = WilsonInterval95(*accuracy);
     interval = {bounds.low, bounds.high};
   }
+  if (accuracy->unit == Accuracy::Unit::kMillionths) {
+    return {{"metric", accuracy->share()}, {"interval95", nullptr}, {"right", nullptr}, {"total", nullptr}};
+  }
   return {{"metric", accuracy->share()}, {"interval95", interval}, {"right", accuracy->right}, {"total", accuracy->total}};
 }
 
@@ -172,7 +175,21 @@ Json Flips(const Report& report) {
                     {"fp32", flip.fp32},
                     {"deployed", flip.deployed}});
   }
+  for (const LineFlipReport& flip : report.line_flips) {
+    list.push_back({{"index", flip.index},
+                    {"label", flip.label.empty() ? Json(nullptr) : Json(flip.label)},
+                    {"fp32", flip.fp32},
+                    {"deployed", flip.deployed}});
+  }
   return {{"total", report.flips_total}, {"samples", list}};
+}
+
+Json Scores(const Report& report) {
+  Json scores = Json::object();
+  for (const auto& [name, rows] : report.scores) {
+    for (const auto& [row, value] : rows) scores[name][row] = Number(value);
+  }
+  return scores;
 }
 
 Json History(const TrainingHistory& history) {
@@ -218,6 +235,7 @@ std::string ReportToJson(const Report& report) {
       {"qat_plain", Measured(report.qat_plain)},
       {"qat", Measured(report.qat)},
       {"deployed", Measured(report.deployed)},
+      {"scores", Scores(report)},
       {"agreement",
        {{"top1", Share(report.agreement_trained)},
         {"top1_fp32", Share(report.agreement_fp32)},

@@ -32,13 +32,21 @@ std::string FormatResultTable(const quant::Report& report) {
   table += Row("trained", report.qat, 0, std::nullopt);
   table += Row("deployed", report.deployed, report.int8_bytes, report.int8_latency_ms);
   if (report.agreement_trained.has_value()) {
-    const bool maps = report.agreement_trained->unit == quant::Accuracy::Unit::kValues;
+    const quant::Accuracy::Unit unit = report.agreement_trained->unit;
+    const char* of = "";
+    if (unit == quant::Accuracy::Unit::kValues) of = "' maps (overlap)";
+    if (unit == quant::Accuracy::Unit::kRegions) of = "' regions";
     absl::StrAppendFormat(&table, "deployed = trained on %.2f %%, = FP32 on %.2f %% of %d samples%s\n",
                           100 * report.agreement_trained->share(), 100 * report.agreement_fp32->share(), report.eval_samples,
-                          maps ? "' maps (overlap)" : "");
+                          of);
     if (report.deployed_sqnr_db.has_value()) {
       absl::StrAppendFormat(&table, "output SQNR against FP32: deployed %.1f dB\n", *report.deployed_sqnr_db);
     }
+  }
+  for (const auto& [name, rows] : report.scores) {
+    absl::StrAppend(&table, name, ":");
+    for (const auto& [row, value] : rows) absl::StrAppendFormat(&table, " %s %.4f", row, value);
+    absl::StrAppend(&table, "\n");
   }
   for (const std::string& warning : report.warnings) absl::StrAppend(&table, "note: ", warning, "\n");
   return table;
