@@ -186,6 +186,21 @@ TEST_F(JobServiceTest, AModelOfSeveralInputsNeedsAnArrayForEach) {
   EXPECT_EQ(FieldAtFault(request), "job.spec.config.preprocess.inputs");
 }
 
+TEST_F(JobServiceTest, AugmentationOfAModelWithoutImagesIsRefusedBeforeItIsQueued) {
+  v1::CreateJobRequest request = JobRequest(user_);
+  v1::JobSpec& spec = *request.mutable_job()->mutable_spec();
+  spec.mutable_config()->mutable_preprocess()->mutable_augmentation()->set_horizontal_flip(0.5);
+  EXPECT_TRUE(Create(request).ok()) << Create(request).error_message();
+  onnx::ModelProto model = SmallModel();
+  model.mutable_graph()->mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim()->RemoveLast();
+  spec.set_model(NewModel(user_, model));
+  spec.set_train_dataset(NewDataset(user_, Zip({{"x.npy", Npy("<f4", {8, 3, 4}, 4)}, {"y.npy", Npy("<i8", {8}, 8)}})));
+  spec.set_eval_dataset(spec.train_dataset());
+  EXPECT_EQ(FieldAtFault(request), "job.spec.config.preprocess.augmentation");
+  spec.mutable_config()->mutable_preprocess()->clear_augmentation();
+  EXPECT_TRUE(Create(request).ok()) << Create(request).error_message();
+}
+
 TEST_F(JobServiceTest, ADatasetTellsItsArrays) {
   v1::GetDatasetRequest request;
   request.set_name(NewDataset(user_, Zip({{"x.npy", Npy("|u1", {8, 3}, 1)}, {"ids.npy", Npy("<i8", {8, 5}, 8)}})));
@@ -213,8 +228,11 @@ TEST_F(JobServiceTest, LabelsThatAreAskedForMustBeThere) {
   bad.mutable_job()->mutable_spec()->mutable_config()->mutable_training()->set_task_loss_weight(1);
   EXPECT_EQ(FieldAtFault(bad), "job.spec.config.training.task_loss_weight");
   bad = request;
-  bad.mutable_job()->mutable_spec()->mutable_config()->mutable_evaluation()->set_metric(v1::EvaluationConfig::TOP1);
-  EXPECT_EQ(FieldAtFault(bad), "job.spec.config.evaluation.metric");
+  for (const auto metric : {v1::EvaluationConfig::TOP1, v1::EvaluationConfig::CTC_CHARACTERS, v1::EvaluationConfig::TEXT_HMEAN,
+                            v1::EvaluationConfig::COCO_MAP}) {
+    bad.mutable_job()->mutable_spec()->mutable_config()->mutable_evaluation()->set_metric(metric);
+    EXPECT_EQ(FieldAtFault(bad), "job.spec.config.evaluation.metric") << metric;
+  }
 }
 
 TEST_F(JobServiceTest, OpsThatNoWorkerRunsAreListedByNode) {

@@ -60,6 +60,20 @@ TEST(ReportTest, JsonIsValidWhateverNamesAndNumbersAre) {
   EXPECT_EQ(json["runtimes"][0]["accuracy"]["metric"], 0.9);
 }
 
+TEST(ReportTest, ScoresAndChangedLinesAreTold) {
+  Report report = Sample();
+  report.fp32 = Accuracy{.right = 412345, .total = 1000000, .unit = Accuracy::Unit::kMillionths};
+  report.scores = {{"ap50", {{"fp32", 0.5}, {"deployed", 0.25}}}};
+  report.flips = {};
+  report.line_flips = {{.index = 3, .label = "", .fp32 = "a<b", .deployed = "é"}};
+  const auto json = nlohmann::json::parse(ReportToJson(report), nullptr, false);
+  EXPECT_EQ(json["fp32"], nlohmann::json::parse(R"({"metric": 0.412345, "interval95": null, "right": null, "total": null})"));
+  EXPECT_EQ(json["scores"]["ap50"]["deployed"], 0.25);
+  EXPECT_EQ(json["flips"]["samples"][0], nlohmann::json::parse(R"({"index": 3, "label": null, "fp32": "a<b", "deployed": "é"})"));
+  EXPECT_THAT(ReportToHtml(report), HasSubstr("<td>a&lt;b</td><td>é</td>"));
+  EXPECT_EQ(nlohmann::json::parse(ReportToJson(Sample()))["scores"], nlohmann::json::object());
+}
+
 TEST(ReportTest, PageEscapesNamesOfTheModel) {
   const std::string page = ReportToHtml(Sample());
   EXPECT_THAT(page, Not(HasSubstr("<script")));
