@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "pactory/v1/model.pb.h"
 #include "pactory/v1/quantization.pb.h"
@@ -14,5 +15,10 @@ namespace pactory {
 /// several with four dimensions, where it is of floats; else none. INVALID_ARGUMENT names the field where a name is none of the model's
 /// inputs of floats, or where values are set and no input is the one they are for.
 absl::StatusOr<std::set<std::string>> PreprocessedInputs(const v1::PreprocessConfig& config, const v1::Model& model);
+
+/// Checks that the config's augmentation finds images (N x C x H x W) among the inputs that are preprocessed, with 3 channels where it
+/// changes saturation or hue. A shape that the model does not tell passes. INVALID_ARGUMENT names the field; an augmentation that changes
+/// nothing asks for nothing.
+absl::Status CheckAugmentedInputs(const v1::PreprocessConfig& config, const v1::Model& model);
 
 }  // namespace pactory

@@ -162,6 +162,7 @@ absl::Status JobAdmission::Complete(const std::string& tenant_id, v1::JobSpec& s
   FillDefaults(*spec.mutable_config());
   PACTORY_RETURN_IF_ERROR(AsFieldOfJob(ValidateConfig(spec.config())));
   const v1::PreprocessConfig& preprocess = spec.config().preprocess();
+  PACTORY_RETURN_IF_ERROR(AsFieldOfJob(CheckAugmentedInputs(preprocess, model)));
   PACTORY_RETURN_IF_ERROR(CheckInputs("job.spec.train_dataset", model, train, preprocess));
   PACTORY_RETURN_IF_ERROR(CheckInputs("job.spec.eval_dataset", model, eval, preprocess));
   PACTORY_ASSIGN_OR_RETURN(const std::vector<v1::WorkerCapabilities> workers, workers_.LiveCapabilities());

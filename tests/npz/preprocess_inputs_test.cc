@@ -67,5 +67,38 @@ TEST(PreprocessInputsTest, NamesMustBeInputsOfFloats) {
   }
 }
 
+v1::Model ModelOfShape(const std::vector<int64_t>& dims) {
+  v1::Model model = ModelOf(std::vector<Input>{{"x", "float", 0}});
+  model.mutable_inputs(0)->mutable_dims()->Assign(dims.begin(), dims.end());
+  return model;
+}
+
+TEST(PreprocessInputsTest, AugmentationNeedsImages) {
+  v1::PreprocessConfig config;
+  EXPECT_TRUE(CheckAugmentedInputs(config, ModelOfShape({-1, 8})).ok());
+  config.mutable_augmentation()->set_min_crop_area(1);
+  EXPECT_TRUE(CheckAugmentedInputs(config, ModelOfShape({-1, 8})).ok());
+  config.mutable_augmentation()->set_zoom(0.1);
+  EXPECT_TRUE(CheckAugmentedInputs(config, ModelOfShape({-1, 1, 8, 8})).ok());
+  EXPECT_TRUE(CheckAugmentedInputs(config, ModelOfShape({})).ok());
+  for (const v1::Model& model : {ModelOfShape({-1, 8}), ModelOf(std::vector<Input>{{"ids", "int64", 4}}),
+                                 ModelOf({{"left", "float", 4}, {"right", "float", 4}})}) {
+    EXPECT_EQ(FieldOf(CheckAugmentedInputs(config, model)), "preprocess.augmentation");
+  }
+  config.add_inputs("left");
+  EXPECT_TRUE(CheckAugmentedInputs(config, ModelOf({{"left", "float", 4}, {"right", "float", 4}})).ok());
+}
+
+TEST(PreprocessInputsTest, ColorsNeedThreeChannels) {
+  v1::PreprocessConfig config;
+  config.mutable_augmentation()->set_hue(0.1);
+  for (const std::vector<int64_t>& dims : {std::vector<int64_t>{-1, 3, 8, 8}, {-1, -1, 8, 8}, {}}) {
+    EXPECT_TRUE(CheckAugmentedInputs(config, ModelOfShape(dims)).ok());
+  }
+  EXPECT_EQ(FieldOf(CheckAugmentedInputs(config, ModelOfShape({-1, 1, 8, 8}))), "preprocess.augmentation.hue");
+  config.mutable_augmentation()->set_saturation(0.1);
+  EXPECT_EQ(FieldOf(CheckAugmentedInputs(config, ModelOfShape({-1, 1, 8, 8}))), "preprocess.augmentation.saturation");
+}
+
 }  // namespace
 }  // namespace pactory
