@@ -57,8 +57,11 @@ PACTORY_VECTOR_CLONES void SumCuts(const float* dy, const int32_t* codes, int co
   int i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      over[lane] += codes[i + lane] == above ? dy[i + lane] : 0.0f;
-      under[lane] += codes[i + lane] == below ? dy[i + lane] : 0.0f;
+      // Read whatever the code: a read that depends on it would keep the compiler from vectorizing.
+      const float gradient = dy[i + lane];
+      const int32_t code = codes[i + lane];
+      over[lane] += code == above ? gradient : 0.0f;
+      under[lane] += code == below ? gradient : 0.0f;
     }
   }
   for (; i < count; ++i) {

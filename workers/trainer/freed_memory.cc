@@ -2,14 +2,14 @@
 
 #include <malloc.h>
 
+#include <limits>
+
 namespace pactory {
 
 void KeepFreedMemory() {
-  // The largest threshold that mallopt takes.
-  constexpr int kLargestBlock = 32 << 20;
-  constexpr int kKeptBytes = 1 << 30;
-  mallopt(M_MMAP_THRESHOLD, kLargestBlock);
-  mallopt(M_TRIM_THRESHOLD, kKeptBytes);
+  // Blocks of any size come from the heap, whose end stays where it is.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 }
 
 }  // namespace pactory
