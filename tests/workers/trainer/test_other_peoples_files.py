@@ -57,6 +57,20 @@ def test_a_file_of_pairs_is_trained_further(folder, tmp_path):
     assert read and "DequantizeLinear" not in read and "Clip" not in read, read
 
 
+def test_ranges_of_a_file_of_pairs_are_learned_where_they_clip(folder, tmp_path):
+    """The Clips that stand for its pairs let through all that calibration saw; a range that starts below cuts values off, and moves."""
+    done = quantize(folder, tmp_path, "--preset", "pact_int8", "--set", "training.steps=20", "--set", "training.batch_size=16",
+                    "--set", "calibration.threshold=PERCENTILE", "--set", "calibration.percentile=99")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    values = report["training"]["quantizers"]["values"]
+    learned = {name: recorded for name, recorded in values.items() if not name.startswith("w")}
+    assert len(learned) == 3
+    for name, recorded in learned.items():
+        assert max(recorded["clipped_share"]) > 0 and max(recorded["gradient_norm"]) > 1e-4, (name, recorded)
+        assert recorded["scale"][-1] != recorded["scale"][0]
+
+
 def test_a_file_that_the_runtime_cannot_load_is_named(folder, tmp_path):
     model = onnx.load(folder / "float.onnx")
     model.ir_version = 99
