@@ -179,6 +179,25 @@ def test_most_sensitive_layers_stay_in_float_until_the_answers_agree(maps, tmp_p
     assert plain["agreement"]["top1_fp32"] < 0.88 and report["agreement"]["top1_fp32"] > 0.87
 
 
+def test_most_sensitive_layers_have_8_bits_where_the_others_have_4(maps, tmp_path):
+    coarse = ["--preset", "ptq_int8", "--set", "weights.bits=4", "--set", "first_last_bits=4", "--set", "export.pack_int4=true"]
+    plain, _ = quantized(maps, tmp_path / "plain", *coarse)
+    assert {layer["weight_bits"] for layer in plain["layers"]} == {4}
+    report, _ = quantized(maps, tmp_path / "mixed", *coarse, "--set", "mixed_precision.sensitive_bits=8",
+                          "--set", "mixed_precision.min_agreement=0.98")
+    raised = {layer["name"] for layer in report["layers"] if layer["weight_bits"] == 8}
+    assert {layer["weight_bits"] for layer in report["layers"]} == {4, 8}
+    ranking = sorted(plain["layers"], key=lambda layer: -layer["sensitivity"])
+    assert raised == {layer["name"] for layer in ranking[:len(raised)]}
+    assert plain["agreement"]["top1_fp32"] < 0.98 and report["agreement"]["top1_fp32"] > plain["agreement"]["top1_fp32"]
+    assert report["agreement"]["top1"] >= 0.99
+    # The file holds what was planned: two weights in a byte, and one.
+    tensors = onnx.load(tmp_path / "mixed/model.int8.onnx").graph.initializer
+    stored = {int(np.prod(tensor.dims)): tensor.data_type for tensor in tensors if len(tensor.dims) == 4}
+    assert stored == {layer["params"]: onnx.TensorProto.INT8 if layer["weight_bits"] == 8 else onnx.TensorProto.INT4
+                      for layer in report["layers"]}
+
+
 def test_as_many_sensitive_layers_as_the_file_has_room_for(maps, tmp_path):
     kept = []
     for ratio in (0.45, 0.95):
