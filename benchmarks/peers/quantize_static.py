@@ -40,7 +40,7 @@ class Dataset:
 
     def __init__(self, path, scale, mean, std):
         arrays = np.load(path)
-        self.x, self.y = arrays["x"], arrays["y"]
+        self.x, self.y = arrays["x"], arrays["y"] if "y" in arrays else None
         self._scale, self._mean, self._std = scale, _per_channel(mean), _per_channel(std)
 
     def batches(self, size, count=None):
@@ -62,10 +62,36 @@ def open_session(path, threads):
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def predict(path, data, threads):
+def read_line(steps):
+    """CTC's greedy reading of the best class at each step, filled up with -1."""
+    line = steps[(steps != np.concatenate([[-1], steps[:-1]])) & (steps != 0)]
+    return np.concatenate([line, np.full(len(steps) - len(line), -1)])
+
+
+# What an answer is, of a batch's first output: a class, a line read by CTC, or the pixels of a map that are set.
+ANSWERS = {
+    "top1": lambda output: output.argmax(1),
+    "ctc": lambda output: np.stack([read_line(steps) for steps in output.argmax(-1)]),
+    "iou": lambda output: output > 0.3,
+}
+
+
+def predict(path, data, threads, metric):
     session = open_session(path, threads)
     name = session.get_inputs()[0].name
-    return np.concatenate([session.run(None, {name: x})[0].argmax(1) for x in data.batches(50)])
+    return np.concatenate([ANSWERS[metric](session.run(None, {name: x})[0]) for x in data.batches(10)])
+
+
+def count_equal(answers, expected, metric):
+    """How many answers are the expected ones, of how many; for maps their common pixels, of those that either sets."""
+    if metric == "iou":
+        return int((answers & expected).sum()), int((answers | expected).sum())
+    if metric == "ctc":
+        # Labels have room for fewer characters than a model has steps.
+        wide = np.full(answers.shape, -1)
+        wide[:, :expected.shape[1]] = expected[:, :answers.shape[1]]
+        return int((answers == wide).all(1).sum()), len(answers)
+    return int((answers == expected).sum()), len(answers)
 
 
 def measure_latencies(paths, image, runs):
@@ -112,14 +138,17 @@ def quantize(model, folder, calibration, count):
 
 def main():
     parser = argparse.ArgumentParser(
-        description="Quantizes an FP32 classifier with onnxruntime.quantization.quantize_static "
+        description="Quantizes an FP32 model with onnxruntime.quantization.quantize_static "
         "(MinMax, QDQ) in several variants and prints JSON: for FP32 and for each variant the file's "
         "bytes, latency of one image on one thread, accuracy with its 95 % interval and agreement "
         "with FP32.",
         epilog="example: quantize_static.py --model m.onnx --calibration-data train.npz --eval-data eval.npz")
     parser.add_argument("--model", type=pathlib.Path, required=True, help="FP32 ONNX file")
-    parser.add_argument("--calibration-data", required=True, help=".npz for calibration, arrays x and y")
-    parser.add_argument("--eval-data", required=True, help=".npz for evaluation, arrays x and y")
+    parser.add_argument("--calibration-data", required=True, help=".npz for calibration, array x")
+    parser.add_argument("--eval-data", required=True, help=".npz for evaluation, arrays x and, but for iou, y")
+    parser.add_argument("--metric", choices=ANSWERS, default="top1",
+                        help="what accuracy is: right classes, lines read by CTC exactly as y, or the overlap of maps (above 0.3) "
+                        "with FP32's (default %(default)s)")
     parser.add_argument("--scale", type=float, default=1 / 255, help="x is multiplied by it first (default 1/255)")
     parser.add_argument("--mean", type=float, nargs="+", default=[0.5],
                         help="one value or one per channel (default 0.5)")
@@ -143,20 +172,22 @@ def main():
         reference, entries = None, []
         for (name, path), latency in zip(paths.items(), latencies):
             print(f"evaluating {name}", file=sys.stderr, flush=True)
-            answers = predict(path, evaluation, args.threads)
+            answers = predict(path, evaluation, args.threads, args.metric)
             reference = answers if reference is None else reference
-            right = int((answers == evaluation.y).sum())
+            right, total = count_equal(answers, reference if args.metric == "iou" else evaluation.y, args.metric)
+            same, of = count_equal(answers, reference, args.metric)
             entries.append({
                 "name": name,
                 "size_bytes": path.stat().st_size,
                 **latency,
-                "accuracy": right / len(answers),
-                "interval95": wilson_interval(right, len(answers)),
-                "agreement_with_fp32": float((answers == reference).mean()),
+                "accuracy": right / total,
+                # Pixels of a map are not independent.
+                "interval95": None if args.metric == "iou" else wilson_interval(right, total),
+                "agreement_with_fp32": same / of,
             })
     result = {
         "runtime": {"name": "onnxruntime", "version": ort.__version__},
-        "samples": len(evaluation.y),
+        "samples": len(evaluation.x),
         "fp32": entries[0],
         "variants": entries[1:],
     }

@@ -41,3 +41,14 @@ def test_reports_fp32_and_each_variant(tmp_path):
     assert len(result["variants"]) == 4
     for entry in result["variants"]:
         assert entry["size_bytes"] > 0 and entry["latency_ms"] > 0 and entry["accuracy"] == 1.0
+
+
+def test_lines_and_maps_are_measured_by_their_reading_and_overlap(tmp_path):
+    sys.path.insert(0, str(SCRIPT.parent))
+    import quantize_static
+    assert quantize_static.read_line(np.array([0, 3, 3, 0, 3, 5, 5, 0])).tolist() == [3, 3, 5, -1, -1, -1, -1, -1]
+    output = np.eye(6)[[[0, 3, 3, 0, 3, 5], [1, 1, 2, 0, 0, 0]]]
+    answers = quantize_static.ANSWERS["ctc"](output)
+    assert quantize_static.count_equal(answers, np.array([[3, 3, 5], [1, 2, 2]]), "ctc") == (1, 2)
+    first, second = (quantize_static.ANSWERS["iou"](np.array(maps)) for maps in ([0.2, 0.4, 0.9, 0.0], [0.5, 0.4, 0.1, 0.0]))
+    assert quantize_static.count_equal(first, second, "iou") == (1, 3)
