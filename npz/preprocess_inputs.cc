@@ -54,12 +54,13 @@ absl::Status CheckAugmentedInputs(const v1::PreprocessConfig& config, const v1::
     finds_images = true;
     if (!ChangesColors(change) || !tells_shape || input.dims(1) < 0 || input.dims(1) == 3) continue;
     return InvalidField(absl::StrCat("preprocess.augmentation.", change.saturation() > 0 ? "saturation" : "hue"),
-                        absl::StrCat("needs images with 3 channels on axis 1, not ", input.dims(1), "; leave it out: input=", input.name()));
+                        absl::StrCat("needs images with 3 channels on axis 1, not ", input.dims(1), "; leave it out: input=",
+                                     input.name()));
   }
   if (finds_images) return absl::OkStatus();
   return InvalidField("preprocess.augmentation",
-                      absl::StrCat("needs an input of images, N x C x H x W, which preprocess.inputs names where there are several; leave it "
-                                   "out: preprocessed inputs=", absl::StrJoin(preprocessed, ",")));
+                      absl::StrCat("needs an input of images, N x C x H x W, which preprocess.inputs names where there are several; "
+                                   "leave it out: preprocessed inputs=", absl::StrJoin(preprocessed, ",")));
 }
 
 }  // namespace pactory
