@@ -231,7 +231,13 @@ class Linter {
     }
     const auto in = IntegerType(input), out = IntegerType(*reader);
     if (in.has_value() && out.has_value() && *in != *out) {
-      Warn("fusion", node, absl::StrCat("reads ", IntegerName(*in), " and writes ", IntegerName(*out), ": it is computed in float"));
+      return Warn("fusion", node, absl::StrCat("reads ", IntegerName(*in), " and writes ", IntegerName(*out), ": it is computed in float"));
+    }
+    const Node* read = graph_.Producer(input.inputs[0]);
+    const Node* written = OnlyReader(reader->outputs[0]);
+    const bool clipped = (read != nullptr && IsOp(*read, {"Clip"})) || (written != nullptr && IsOp(*written, {"Clip"}));
+    if (clipped && in == at::kChar) {
+      Warn("fusion", node, "reads or writes int8 integers that a Clip narrows: on x86-64 it is computed in float; uint8 is not");
     }
   }
 

@@ -56,4 +56,8 @@ const ProfileRules& RulesOf(v1::ExportConfig::Profile profile) {
   }
 }
 
+bool HasFullSignedGrid(const v1::ExportConfig& config, int bits) {
+  return RulesOf(config.profile()).has_full_signed_grid || (config.activation_type() == v1::ExportConfig::INT8 && bits == 8);
+}
+
 }  // namespace pactory::quant

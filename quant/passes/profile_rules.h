@@ -33,4 +33,8 @@ struct ProfileRules {
 /// Returns the rules of a profile: ORT_CPU's also for QOPERATOR, which writes the same pairs as operators.
 const ProfileRules& RulesOf(v1::ExportConfig::Profile profile);
 
+/// Whether the signed grid of activations of `bits` bits is the full one: where the profile has it, and for 8 bits stored as int8. ONNX
+/// Runtime on x86-64 makes uint8 of int8 pairs, but not where a Clip stands between Q and DQ, and computes the layers beside in float.
+bool HasFullSignedGrid(const v1::ExportConfig& config, int bits);
+
 }  // namespace pactory::quant

@@ -47,9 +47,9 @@ absl::StatusOr<std::vector<QuantizerSpec>> ChooseQuantizers(const QuantizationPl
     spec.id = placement.id;
     spec.method = MethodOf(placement.override_method, config.activations().method(), config);
     spec.bits = placement.bits;
-    spec.signedness = placement.sign == Sign::kNonNegative                           ? Signedness::kUnsigned
-                      : RulesOf(config.export_().profile()).has_full_signed_grid ? Signedness::kSignedFull
-                                                                                  : Signedness::kSigned;
+    spec.signedness = placement.sign == Sign::kNonNegative              ? Signedness::kUnsigned
+                      : HasFullSignedGrid(config.export_(), spec.bits) ? Signedness::kSignedFull
+                                                                        : Signedness::kSigned;
     spec.moving_rate = config.activations().moving_rate();
     if (spec.method == v1::PACT && spec.signedness != Signedness::kUnsigned) spec.method = v1::PACT_TWO_SIDED;
     const QuantizerDefinition* definition = FindQuantizer(spec.method);

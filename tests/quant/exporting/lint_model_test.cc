@@ -118,6 +118,12 @@ TEST(LintModelTest, EveryFaultIsFoundByItsRule) {
          WriterOf(graph, "cq").inputs[2] = "byte";
        },
        LintSeverity::kWarning},
+      {"fusion", ort,
+       [](Graph& graph) {
+         graph.nodes.push_back(NodeOf("Clip", {"xq"}, "clipped"));
+         WriterOf(graph, "xd").inputs[0] = "clipped";
+       },
+       LintSeverity::kWarning},
       {"pair-sum", ort, [](Graph& graph) { graph.initializers["w"] = at::full({4, 8, 1, 1}, 127, at::kChar); }, LintSeverity::kWarning},
       {"fusion", v1::ExportConfig::QOPERATOR, [](Graph&) {}, LintSeverity::kWarning},
   };

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "config/config_rules.h"
 #include "quant/exporting/fuse_to_qoperators.h"
@@ -56,9 +57,9 @@ Lowered Lower(v1::QuantizerMethod method, int bits, v1::ExportConfig output = {}
     specs.push_back({.id = placement.id,
                      .method = method,
                      .bits = placement.bits,
-                     .signedness = placement.sign == Sign::kNonNegative ? Signedness::kUnsigned
-                                   : RulesOf(config.export_().profile()).has_full_signed_grid ? Signedness::kSignedFull
-                                                                                              : Signedness::kSigned,
+                     .signedness = placement.sign == Sign::kNonNegative                   ? Signedness::kUnsigned
+                                   : HasFullSignedGrid(config.export_(), placement.bits) ? Signedness::kSignedFull
+                                                                                          : Signedness::kSigned,
                      .threshold = 6.3,
                      .low = -2.1});
   }
@@ -159,9 +160,22 @@ TEST(LowerQuantizersTest, EveryProfileStoresWhatWasTrainedAndKeepsToItsRules) {
 TEST(LowerQuantizersTest, Int8ActivationsAreTheSameGridMoved) {
   v1::ExportConfig output = Output(v1::ExportConfig::ORT_CPU);
   output.set_activation_type(v1::ExportConfig::INT8);
-  const Lowered moved = Lower(v1::PACT_TWO_SIDED, 8, output), plain = Lower(v1::PACT_TWO_SIDED, 8);
+  const Lowered moved = Lower(v1::LSQ_PLUS, 8, output), plain = Lower(v1::LSQ_PLUS, 8);
   EXPECT_TRUE(at::equal(moved.stored, plain.stored));
   for (const auto& [name, tensor] : moved.graph.initializers) EXPECT_NE(tensor.scalar_type(), at::kByte) << name;
+}
+
+TEST(LowerQuantizersTest, Int8ActivationsOfEightBitsFillTheirTypeWithoutAClip) {
+  v1::ExportConfig output = Output(v1::ExportConfig::ORT_CPU);
+  output.set_activation_type(v1::ExportConfig::INT8);
+  const Lowered lowered = Lower(v1::PACT_TWO_SIDED, 8, output);
+  EXPECT_LT((lowered.trained - lowered.stored).abs().max().item<float>(), 1e-4);
+  for (const auto& [name, tensor] : lowered.graph.initializers) EXPECT_NE(tensor.scalar_type(), at::kByte) << name;
+  for (const Node& node : lowered.graph.nodes) {
+    if (node.op_type != "Clip") continue;
+    const Node* writer = std::as_const(lowered.graph).Producer(node.inputs[0]);
+    EXPECT_TRUE(writer == nullptr || writer->op_type != "QuantizeLinear") << node.name;
+  }
 }
 
 TEST(LowerQuantizersTest, TensorrtHasZeroPointsOfZeroFloatBiasesAndAQuantizedResidual) {
