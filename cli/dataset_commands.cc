@@ -93,7 +93,8 @@ void AddDatasetCommands(CLI::App& app, Invocation& invocation) {
   CLI::App* upload = datasets->add_subcommand("upload", "Upload a dataset and print its name");
   upload->footer(
       "Formats:\n  .npz  an array for each of the model's inputs (N x the input), named like it, or `x` for the only one;\n"
-      "        and, where there are labels, `y` (N integers)\n  .tar  WebDataset: KEY.jpg|png beside KEY.cls, which holds the class number\n"
+      "        and, where there are labels, `y` (N integers)\n  .tar  WebDataset: KEY.jpg|png beside KEY.cls, which holds the class number,\n"
+      "        KEY.txt (a line of text), KEY.mask.png or KEY.json (boxes, polygons)\n"
       "Example:\n  pactory datasets upload train.npz");
   upload->add_option("file", flags->file, "Data file")->required();
   upload->add_option("--format", flags->format, "npz or tar; default: by the suffix")

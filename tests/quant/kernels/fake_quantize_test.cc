@@ -1,5 +1,6 @@
 #include "quant/kernels/fake_quantize.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
