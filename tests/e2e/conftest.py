@@ -111,7 +111,8 @@ class Service:
         def reached():
             job = self.job(name)
             assert job["state"] in ("PENDING", "RUNNING"), job
-            return job["state"] == "RUNNING" and int(job["progress"]["step"]) >= step
+            # Until the first heartbeat with progress there is none.
+            return job["state"] == "RUNNING" and int(job.get("progress", {}).get("step", 0)) >= step
 
         wait_until(reached, seconds, f"{name} has trained {step} steps")
 
