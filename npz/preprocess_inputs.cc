@@ -7,17 +7,16 @@
 #include "npz/dataset_layout.h"
 
 namespace pactory {
-namespace {
+bool MovesPixels(const v1::AugmentationConfig& change) {
+  return change.horizontal_flip() > 0 || change.vertical_flip() > 0 || change.crop_padding() > 0 ||
+         (change.has_min_crop_area() && change.min_crop_area() < 1) || change.zoom() > 0;
+}
 
 bool ChangesColors(const v1::AugmentationConfig& change) { return change.saturation() > 0 || change.hue() > 0; }
 
-bool ChangesAnything(const v1::AugmentationConfig& change) {
-  return change.horizontal_flip() > 0 || change.vertical_flip() > 0 || change.crop_padding() > 0 ||
-         (change.has_min_crop_area() && change.min_crop_area() < 1) || change.zoom() > 0 || change.brightness() > 0 ||
-         change.contrast() > 0 || ChangesColors(change);
+bool Augments(const v1::AugmentationConfig& change) {
+  return MovesPixels(change) || change.brightness() > 0 || change.contrast() > 0 || ChangesColors(change);
 }
-
-}  // namespace
 
 absl::StatusOr<std::set<std::string>> PreprocessedInputs(const v1::PreprocessConfig& config, const v1::Model& model) {
   std::set<std::string> floats, chosen;
@@ -45,7 +44,7 @@ absl::StatusOr<std::set<std::string>> PreprocessedInputs(const v1::PreprocessCon
 
 absl::Status CheckAugmentedInputs(const v1::PreprocessConfig& config, const v1::Model& model) {
   const v1::AugmentationConfig& change = config.augmentation();
-  if (!ChangesAnything(change)) return absl::OkStatus();
+  if (!Augments(change)) return absl::OkStatus();
   PACTORY_ASSIGN_OR_RETURN(const std::set<std::string> preprocessed, PreprocessedInputs(config, model));
   bool finds_images = false;
   for (const v1::TensorInfo& input : model.inputs()) {

@@ -16,6 +16,11 @@ namespace pactory {
 /// inputs of floats, or where values are set and no input is the one they are for.
 absl::StatusOr<std::set<std::string>> PreprocessedInputs(const v1::PreprocessConfig& config, const v1::Model& model);
 
+/// Whether a config moves pixels, changes colours, or does anything at all to images.
+bool MovesPixels(const v1::AugmentationConfig& change);
+bool ChangesColors(const v1::AugmentationConfig& change);
+bool Augments(const v1::AugmentationConfig& change);
+
 /// Checks that the config's augmentation finds images (N x C x H x W) among the inputs that are preprocessed, with 3 channels where it
 /// changes saturation or hue. A shape that the model does not tell passes. INVALID_ARGUMENT names the field; an augmentation that changes
 /// nothing asks for nothing.

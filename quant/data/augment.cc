@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
+#include "npz/preprocess_inputs.h"
 #include "quant/data/random.h"
 
 namespace pactory::quant {
@@ -79,7 +80,7 @@ at::Tensor Changed(const v1::PreprocessConfig& config, at::Tensor image, Random 
   if (augmentation.crop_padding() > 0) image = PaddedCrop(image, augmentation.crop_padding(), random);
   if (random.Share() < augmentation.horizontal_flip()) image = image.flip(3);
   if (random.Share() < augmentation.vertical_flip()) image = image.flip(2);
-  const bool changes_colors = augmentation.saturation() > 0 || augmentation.hue() > 0;
+  const bool changes_colors = ChangesColors(augmentation);
   if (augmentation.brightness() == 0 && augmentation.contrast() == 0 && !changes_colors) return image;
   const at::Tensor mean = PerChannel(config.mean(), 0), deviation = PerChannel(config.std(), 1);
   at::Tensor pixels = image * deviation + mean;
@@ -96,11 +97,6 @@ at::Tensor Changed(const v1::PreprocessConfig& config, at::Tensor image, Random 
 
 }  // namespace
 
-bool Augments(const v1::AugmentationConfig& config) {
-  return config.horizontal_flip() > 0 || config.vertical_flip() > 0 || config.crop_padding() > 0 || config.min_crop_area() < 1 ||
-         config.zoom() > 0 || config.brightness() > 0 || config.contrast() > 0 || config.saturation() > 0 || config.hue() > 0;
-}
-
 absl::StatusOr<std::vector<size_t>> AugmentedInputs(const v1::PreprocessConfig& config, const Graph& graph,
                                                     const std::set<std::string>& preprocessed) {
   std::vector<size_t> images;
@@ -109,7 +105,7 @@ absl::StatusOr<std::vector<size_t>> AugmentedInputs(const v1::PreprocessConfig& 
     const ValueInfo& input = graph.inputs[i];
     if (preprocessed.contains(input.name) && (!input.rank_known || input.dims.size() == 4)) images.push_back(i);
   }
-  const bool changes_colors = config.augmentation().saturation() > 0 || config.augmentation().hue() > 0;
+  const bool changes_colors = ChangesColors(config.augmentation());
   for (const size_t i : images) {
     const ValueInfo& input = graph.inputs[i];
     if (!changes_colors || (input.rank_known && input.dims[1] == 3)) continue;

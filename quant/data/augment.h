@@ -16,9 +16,6 @@
 
 namespace pactory::quant {
 
-/// Whether a complete config changes anything.
-bool Augments(const v1::AugmentationConfig& config);
-
 /// Returns which of the graph's inputs the config augments, by index: the images (N x C x H x W) among those that are preprocessed; none
 /// where it changes nothing. INVALID_ARGUMENT names the field where there is no image to augment, or one without colours for saturation
 /// or hue.

@@ -86,6 +86,10 @@ absl::StatusOr<Region> RegionOf(const RegionJson& object) {
 
 }  // namespace
 
+void ScaleCorners(float wider, float higher, std::vector<float>& corners) {
+  for (size_t i = 0; i < corners.size(); ++i) corners[i] *= i % 2 == 0 ? wider : higher;
+}
+
 absl::StatusOr<std::vector<Region>> ParseRegions(absl::string_view json) {
   const RegionJson root = RegionJson::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
   if (root.is_discarded()) return absl::InvalidArgumentError("must be JSON");

@@ -19,6 +19,9 @@ struct Region {
   std::vector<float> corners;
 };
 
+/// Moves corners, x and y of each, to an image so many times wider and higher.
+void ScaleCorners(float wider, float higher, std::vector<float>& corners);
+
 /// Reads a JSON array of objects, or an object that has it as `annotations`. Each has `bbox: [left, top, width, height]` with `category_id`
 /// and, as in COCO, `iscrowd`; or `points: [[x, y], ...]` with, as in PaddleOCR, `transcription`, which is `###` or `*` for text that can't
 /// be read. Other keys are not read. INVALID_ARGUMENT tells the index of the object that is wrong.

@@ -148,9 +148,7 @@ class TarDataset : public Dataset {
       PACTORY_ASSIGN_OR_RETURN(const cv::Mat image, Decode(sample, original));
       const float wider = static_cast<float>(image.cols) / static_cast<float>(original.width);
       const float higher = static_cast<float>(image.rows) / static_cast<float>(original.height);
-      for (Region& region : *regions) {
-        for (size_t i = 0; i < region.corners.size(); ++i) region.corners[i] *= i % 2 == 0 ? wider : higher;
-      }
+      for (Region& region : *regions) ScaleCorners(wider, higher, region.corners);
       all.samples.push_back(*std::move(regions));
     }
     return all;

@@ -78,9 +78,7 @@ absl::StatusOr<at::Tensor> TextRegions(const at::Tensor& outputs, const Evaluati
   std::vector<std::vector<ScoredRegion>> samples;
   for (int64_t sample = 0; sample < maps.size(0); ++sample) {
     samples.push_back(FindTextRegions(maps[sample], config.map_threshold(), config.text_regions()));
-    for (ScoredRegion& region : samples.back()) {
-      for (size_t i = 0; i < region.corners.size(); ++i) region.corners[i] *= i % 2 == 0 ? wider : higher;
-    }
+    for (ScoredRegion& region : samples.back()) ScaleCorners(wider, higher, region.corners);
   }
   const bool polygons = config.text_regions().shape() == v1::TextRegionConfig::POLYGON;
   return RegionRows(samples, config.text_regions().max_regions(), polygons ? kMaxPolygonCorners : 4);

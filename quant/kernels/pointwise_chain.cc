@@ -45,28 +45,19 @@ std::optional<OperandLayout> LayoutOf(const at::Tensor& operand, const at::Tenso
   return std::nullopt;
 }
 
-StageLoop LoopOf(const PointwiseStage& stage, OperandLayout layout) {
-  return {.kind = static_cast<StageLoop::Kind>(stage.kind),
-          .scale = stage.scale,
-          .first = stage.first,
-          .last = stage.last,
-          .lower = stage.lower,
-          .upper = stage.upper,
-          .operand = stage.operand.defined() ? stage.operand.const_data_ptr<float>() : nullptr,
-          .layout = layout};
-}
-
-static_assert(static_cast<int>(StageLoop::Kind::kMultiply) == static_cast<int>(PointwiseStage::Kind::kMultiply));
-
 // A chain ready to run, and what its gradients need of it.
 struct ChainPlan {
   std::vector<PointwiseStage> stages;
   std::vector<OperandLayout> layouts;
   ChainShape shape;
 
+  // They point into the plan.
   std::vector<StageLoop> Loops() const {
     std::vector<StageLoop> loops;
-    for (size_t k = 0; k < stages.size(); ++k) loops.push_back(LoopOf(stages[k], layouts[k]));
+    for (size_t k = 0; k < stages.size(); ++k) {
+      const at::Tensor& operand = stages[k].operand;
+      loops.push_back({.op = &stages[k], .operand = operand.defined() ? operand.const_data_ptr<float>() : nullptr, .layout = layouts[k]});
+    }
     return loops;
   }
 

@@ -15,8 +15,7 @@ namespace {
 constexpr int kTile = 1024;
 
 PACTORY_VECTOR_CLONES void FakeQuantizeTile(const float* v, float* y, int count, float scale, float first, float last) {
-  // The clamp comes before the rounding, which is the same because the bounds are integers, and keeps the quotient small.
-  for (int i = 0; i < count; ++i) y[i] = ((ClampKeepingNan(v[i] / scale, first, last) + kRounder) - kRounder) * scale;
+  for (int i = 0; i < count; ++i) y[i] = OnGrid(v[i], scale, first, last);
 }
 
 PACTORY_VECTOR_CLONES void ClipTile(const float* v, float* y, int count, float first, float last) {
@@ -94,7 +93,7 @@ PACTORY_VECTOR_CLONES void FakeQuantizeGradientTile(float* g, const float* v, in
       const float inside = (value >= lower) & (value < upper) ? gradient : 0.0f;
       above[lane] += value >= upper ? gradient : 0.0f;
       below[lane] += value < lower ? gradient : 0.0f;
-      rounding[lane] += inside * (((steps + kRounder) - kRounder) - steps);
+      rounding[lane] += inside * (RoundedHalfToEven(steps) - steps);
       g[i + lane] = inside;
     }
   }
@@ -103,7 +102,7 @@ PACTORY_VECTOR_CLONES void FakeQuantizeGradientTile(float* g, const float* v, in
     const float inside = v[i] >= lower && v[i] < upper ? g[i] : 0.0f;
     above[0] += v[i] >= upper ? g[i] : 0.0f;
     below[0] += v[i] < lower ? g[i] : 0.0f;
-    rounding[0] += inside * (((steps + kRounder) - kRounder) - steps);
+    rounding[0] += inside * (RoundedHalfToEven(steps) - steps);
     g[i] = inside;
   }
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -178,22 +177,22 @@ const float* OperandTile(const StageLoop& stage, const ChainShape& shape, int64_
 
 void StageForward(const StageLoop& stage, const ChainShape& shape, int64_t begin, int count, const float* v, float* y) {
   alignas(64) float buffer[kTile];
-  switch (stage.kind) {
-    case StageLoop::Kind::kFakeQuantize:
-      return FakeQuantizeTile(v, y, count, stage.scale, stage.first, stage.last);
-    case StageLoop::Kind::kClip:
-      return ClipTile(v, y, count, stage.first, stage.last);
-    case StageLoop::Kind::kHardSwish:
+  switch (stage.op->kind) {
+    case PointwiseStage::Kind::kFakeQuantize:
+      return FakeQuantizeTile(v, y, count, stage.op->scale, stage.op->first, stage.op->last);
+    case PointwiseStage::Kind::kClip:
+      return ClipTile(v, y, count, stage.op->first, stage.op->last);
+    case PointwiseStage::Kind::kHardSwish:
       return HardSwishTile(v, y, count);
-    case StageLoop::Kind::kAdd:
+    case PointwiseStage::Kind::kAdd:
       return AddTile(v, OperandTile(stage, shape, begin, count, buffer), y, count);
-    case StageLoop::Kind::kMultiply:
+    case PointwiseStage::Kind::kMultiply:
       return MultiplyTile(v, OperandTile(stage, shape, begin, count, buffer), y, count);
   }
 }
 
 bool Cuts(const StageLoop& stage) {
-  return stage.kind == StageLoop::Kind::kFakeQuantize || stage.kind == StageLoop::Kind::kClip;
+  return stage.op->kind == PointwiseStage::Kind::kFakeQuantize || stage.op->kind == PointwiseStage::Kind::kClip;
 }
 
 int32_t CodeAbove(size_t stage) { return static_cast<int32_t>(2 * stage + 1); }
@@ -293,20 +292,20 @@ class RunBackward {
 
   void Stage(size_t k, const float* v, float* g, int64_t begin, int count) {
     const StageLoop& stage = stages_[k];
-    switch (stage.kind) {
-      case StageLoop::Kind::kFakeQuantize: {
+    switch (stage.op->kind) {
+      case PointwiseStage::Kind::kFakeQuantize: {
         std::array<float, 3> sums = {0, 0, 0};
-        FakeQuantizeGradientTile(g, v, count, stage.scale, stage.lower, stage.upper, sums.data());
+        FakeQuantizeGradientTile(g, v, count, stage.op->scale, stage.op->lower, stage.op->upper, sums.data());
         sums_.Add(run_, k, sums);
         return;
       }
-      case StageLoop::Kind::kClip:
-        return ClipGradientTile(g, v, count, stage.lower, stage.upper);
-      case StageLoop::Kind::kHardSwish:
+      case PointwiseStage::Kind::kClip:
+        return ClipGradientTile(g, v, count, stage.op->lower, stage.op->upper);
+      case PointwiseStage::Kind::kHardSwish:
         return HardSwishGradientTile(g, v, count);
-      case StageLoop::Kind::kAdd:
+      case PointwiseStage::Kind::kAdd:
         return OperandGradient(k, g, begin, count);
-      case StageLoop::Kind::kMultiply: {
+      case PointwiseStage::Kind::kMultiply: {
         alignas(64) float buffer[kTile];
         if (gradients_.operands[k] != nullptr) {
           MultiplyTile(g, v, buffer, count);
@@ -350,7 +349,7 @@ void ChainForwardLoop(const float* x, float* y, CutCode* codes, const ChainShape
       const float* v = x + begin;
       for (size_t k = 0; k < stages.size(); ++k) {
         if (codes != nullptr && Cuts(stages[k])) {
-          MarkCuts(v, cuts, count, stages[k].lower, stages[k].upper, CodeAbove(k), CodeBelow(k));
+          MarkCuts(v, cuts, count, stages[k].op->lower, stages[k].op->upper, CodeAbove(k), CodeBelow(k));
         }
         float* to = k + 1 == stages.size() ? y + begin : value;
         StageForward(stages[k], shape, begin, count, v, to);
@@ -370,7 +369,7 @@ void ChainBackwardByCodes(const float* dy, const CutCode* codes, const ChainShap
       const int count = TileAt(begin, end);
       WidenCodes(codes + begin, cuts, count);
       for (size_t k = 0; k < stages.size(); ++k) {
-        if (stages[k].kind == StageLoop::Kind::kFakeQuantize) {
+        if (stages[k].op->kind == PointwiseStage::Kind::kFakeQuantize) {
           std::array<float, 3> tile = {0, 0, 0};
           SumCuts(dy + begin, cuts, count, CodeAbove(k), CodeBelow(k), tile.data());
           sums.Add(run, k, tile);

@@ -22,15 +22,7 @@ enum class OperandLayout {
 
 /// One op of a chain, as its loop needs it.
 struct StageLoop {
-  enum class Kind { kFakeQuantize, kClip, kHardSwish, kAdd, kMultiply };
-  Kind kind = Kind::kClip;
-  /// kFakeQuantize: y = clamp(round_half_even(v / scale), first, last) * scale. kClip: y = clamp(v, first, last).
-  float scale = 1;
-  float first = 0;
-  float last = 0;
-  /// kFakeQuantize, kClip: v passes no gradient below `lower` and from `upper` on.
-  float lower = 0;
-  float upper = 0;
+  const PointwiseStage* op = nullptr;
   /// kAdd, kMultiply.
   const float* operand = nullptr;
   OperandLayout layout = OperandLayout::kSame;

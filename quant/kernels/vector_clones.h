@@ -10,9 +10,6 @@
 
 namespace pactory::quant {
 
-// Adding and taking away 1.5 * 2^23 rounds half to even for |v| < 2^22, in every instruction set.
-constexpr float kRounder = 12582912.0f;
-
 // Sums are kept in this many parts, whatever the width of the registers, so that they come out the same.
 constexpr int kLanes = 16;
 
@@ -20,6 +17,18 @@ constexpr int kLanes = 16;
 inline float ClampKeepingNan(float v, float low, float high) {
   v = v < low ? low : v;
   return v > high ? high : v;
+}
+
+// Adding and taking away 1.5 * 2^23 rounds half to even for |v| < 2^22, in every instruction set.
+inline float RoundedHalfToEven(float v) {
+  constexpr float kRounder = 12582912.0f;
+  return (v + kRounder) - kRounder;
+}
+
+// Fake quantization of one value. The clamp comes before the rounding, which is the same because the bounds are integers, and keeps the
+// quotient small.
+inline float OnGrid(float v, float scale, float first, float last) {
+  return RoundedHalfToEven(ClampKeepingNan(v / scale, first, last)) * scale;
 }
 
 }  // namespace pactory::quant

@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kBlock = 16384;
 
 PACTORY_VECTOR_CLONES void QuantizeRun(const float* x, float* y, int64_t count, float scale, float qmax) {
-  for (int64_t i = 0; i < count; ++i) y[i] = ((ClampKeepingNan(x[i] / scale, -qmax, qmax) + kRounder) - kRounder) * scale;
+  for (int64_t i = 0; i < count; ++i) y[i] = OnGrid(x[i], scale, -qmax, qmax);
 }
 
 PACTORY_VECTOR_CLONES float AbsMaxBlock(const float* x, int64_t count) {

@@ -95,10 +95,7 @@ absl::Status LoadData(PipelineState& state) {
 
 // A mask stays as it is, so what moves the image would part them.
 absl::Status CheckMaskAugmentation(const PipelineState& state) {
-  const v1::AugmentationConfig& change = state.config.preprocess().augmentation();
-  const bool moves = change.horizontal_flip() > 0 || change.vertical_flip() > 0 || change.crop_padding() > 0 ||
-                     change.min_crop_area() < 1 || change.zoom() > 0;
-  if (!moves || state.config.training().task_loss() != v1::TrainingConfig::DICE) return absl::OkStatus();
+  if (!MovesPixels(state.config.preprocess().augmentation()) || state.config.training().task_loss() != v1::TrainingConfig::DICE) return absl::OkStatus();
   return InvalidField("preprocess.augmentation", "must leave pixels where they are with training.task_loss DICE, whose masks stay; set "
                                                  "horizontal_flip, vertical_flip, crop_padding and zoom to 0 and min_crop_area to 1");
 }

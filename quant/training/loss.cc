@@ -90,7 +90,7 @@ absl::StatusOr<at::Tensor> DiceLoss(const at::Tensor& output, const at::Tensor& 
   return (1 - (2 * (m * y).sum(1) + 1) / (m.sum(1) + y.sum(1) + 1)).mean();
 }
 
-absl::StatusOr<at::Tensor> RegressionLoss(v1::TrainingConfig::TaskLoss kind, const at::Tensor& output, const at::Tensor& target) {
+absl::StatusOr<at::Tensor> TargetLoss(v1::TrainingConfig::TaskLoss kind, const at::Tensor& output, const at::Tensor& target) {
   if (kind == v1::TrainingConfig::CTC) return CtcLoss(output, target);
   if (kind == v1::TrainingConfig::DICE) return DiceLoss(output, target);
   PACTORY_RETURN_IF_ERROR(CheckSameCount(output, target));

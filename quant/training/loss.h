@@ -48,6 +48,6 @@ absl::StatusOr<at::Tensor> DiceLoss(const at::Tensor& output, const at::Tensor& 
 
 /// Returns the loss of an output against its target, a scalar: the mean squared (MSE) or absolute (L1) error, DiceLoss (DICE) or, for
 /// labels as the target, CtcLoss (CTC). INVALID_ARGUMENT where the number of values differs.
-absl::StatusOr<at::Tensor> RegressionLoss(v1::TrainingConfig::TaskLoss kind, const at::Tensor& output, const at::Tensor& target);
+absl::StatusOr<at::Tensor> TargetLoss(v1::TrainingConfig::TaskLoss kind, const at::Tensor& output, const at::Tensor& target);
 
 }  // namespace pactory::quant

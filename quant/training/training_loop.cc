@@ -237,7 +237,7 @@ absl::StatusOr<at::Tensor> TrainingLoop::TaskLoss(const std::vector<at::Tensor>&
   at::Tensor loss;
   for (size_t i = 0; i < task_.task_values.size(); ++i) {
     PACTORY_ASSIGN_OR_RETURN(const at::Tensor part,
-                             RegressionLoss(config.task_loss(), values[i], batch.targets.at(task_.task_values[i])));
+                             TargetLoss(config.task_loss(), values[i], batch.targets.at(task_.task_values[i])));
     loss = loss.defined() ? loss + part : part;
   }
   return loss;

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "config/config_rules.h"
 #include "config/config_text.h"
+#include "npz/preprocess_inputs.h"
 
 namespace pactory::quant {
 namespace {

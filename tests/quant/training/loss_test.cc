@@ -25,11 +25,11 @@ TEST(LossTest, LabelSmoothingSpreadsItsShareOverAllClasses) {
 
 TEST(LossTest, RegressionLossesByHand) {
   const at::Tensor output = at::tensor({1.0, -2.0, 3.0, 0.0}).reshape({2, 2}), target = at::tensor({0.0, 0.0, 3.0, 1.0}).reshape({2, 2});
-  EXPECT_NEAR(RegressionLoss(v1::TrainingConfig::MSE, output, target)->item<double>(), (1 + 4 + 0 + 1) / 4.0, 1e-6);
-  EXPECT_NEAR(RegressionLoss(v1::TrainingConfig::L1, output, target)->item<double>(), (1 + 2 + 0 + 1) / 4.0, 1e-6);
+  EXPECT_NEAR(TargetLoss(v1::TrainingConfig::MSE, output, target)->item<double>(), (1 + 4 + 0 + 1) / 4.0, 1e-6);
+  EXPECT_NEAR(TargetLoss(v1::TrainingConfig::L1, output, target)->item<double>(), (1 + 2 + 0 + 1) / 4.0, 1e-6);
   // A column of targets for an output of one value.
-  EXPECT_TRUE(RegressionLoss(v1::TrainingConfig::L1, output.reshape({4, 1}), target.reshape({4})).ok());
-  EXPECT_EQ(RegressionLoss(v1::TrainingConfig::L1, output, target.reshape({4, 1})).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(TargetLoss(v1::TrainingConfig::L1, output.reshape({4, 1}), target.reshape({4})).ok());
+  EXPECT_EQ(TargetLoss(v1::TrainingConfig::L1, output, target.reshape({4, 1})).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(LossTest, CtcSumsAllWaysToWriteALine) {
@@ -70,7 +70,7 @@ TEST(LossTest, DiceByHand) {
   const at::Tensor output = at::tensor({0.5, 1.0, 0.0, 0.0, 0.0, 0.0}).reshape({2, 1, 1, 3});
   const at::Tensor mask = at::tensor({1, 1, 0, 0, 0, 0}).reshape({2, 3});
   // (1 - (2 * 1.5 + 1) / (2 + 1.5 + 1) + 0) / 2.
-  EXPECT_NEAR(RegressionLoss(v1::TrainingConfig::DICE, output, mask)->item<double>(), (1 - 4 / 4.5) / 2, 1e-6);
+  EXPECT_NEAR(TargetLoss(v1::TrainingConfig::DICE, output, mask)->item<double>(), (1 - 4 / 4.5) / 2, 1e-6);
   EXPECT_EQ(DiceLoss(output, mask.slice(1, 0, 2)).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
