@@ -74,7 +74,12 @@ class Libpq {
       Require(PQntuples(found.get()) == 1, "a chunk is missing");
       file.write(PQgetvalue(found.get(), 0, 0), PQgetlength(found.get(), 0, 0));
     }
+    file.close();
     Require(file.good(), "can't write the download");
+    // As a client's download, which is on disk before it gets its name.
+    const int fd = open(path.c_str(), O_WRONLY);
+    Require(fd >= 0 && fsync(fd) == 0, "can't sync the download");
+    close(fd);
   }
 
  private:
